@@ -1,0 +1,35 @@
+"""Threads for kernels that release the interpreter's lock."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from kexue._core.validation import check_int
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def effective_jobs(n_jobs: int | None) -> int:
+    """Return the number of threads for `n_jobs`.
+
+    ``None`` and ``-1`` mean every processor this process may use; ``-2`` leaves one free.
+    """
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if n_jobs is None:
+        return processors
+    jobs = check_int("n_jobs", n_jobs)
+    if jobs == 0:
+        check_int("n_jobs", jobs, minimum=1)
+    return jobs if jobs > 0 else max(1, processors + 1 + jobs)
+
+
+def thread_map(function: Callable[[T], R], items: Iterable[T], n_jobs: int) -> list[R]:
+    """Return ``[function(item) for item in items]``, computed on `n_jobs` threads, in order."""
+    if n_jobs == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(n_jobs) as pool:
+        return list(pool.map(function, items))

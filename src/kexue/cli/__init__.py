@@ -1,0 +1,5 @@
+"""The command line, ``kexue``."""
+
+from kexue.cli.app import main
+
+__all__ = ["main"]
