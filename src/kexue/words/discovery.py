@@ -1,0 +1,209 @@
+"""Words of a language found in raw text, without a dictionary."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from kexue._core import check_choice, check_float, check_int, parse_memory
+from kexue.corpus.scripts import fold_table
+from kexue.corpus.texts import as_texts
+from kexue.words import _lattice_kernels as kernels
+from kexue.words import nvbe
+from kexue.words.tokenizer import Atoms, UnigramTokenizer, token_cuts
+from kexue.words.tokens import Tokens, character_bits, word_table
+
+# From so many characters on, words seen once are dropped from the lexicon: on held-out gold
+# words of the January 1998 newspaper that lowers F1 by 0.2 at 0.38 M characters and raises it
+# by 0.3 at 0.77 M and 0.5 at 1.86 M (docs/words/discovery.md).
+LARGE_TEXT = 500_000
+
+
+class WordDiscoverer(BaseEstimator):
+    r"""Find the words of raw text: the units that make it cheaper to write down.
+
+    The text is segmented twice over. First by the normalised variation of branching entropy:
+    a stretch of characters is a word so far as what precedes and follows it is free while
+    its inside is not; each word costs a price, which keeps a segmentation from falling apart
+    (`kexue.words.nvbe`). Then by hard EM of the unigram model: the text is segmented into its
+    most probable words, those are counted, and again until nothing changes.
+
+    Parameters
+    ----------
+    method : {"nvbe"}
+    max_length : int in [1, 4]
+        Longest word to be found in scripts without blanks, in characters.
+    min_count : int or "auto"
+        A word of two or more joined characters must occur this often. ``"auto"``: 2 from
+        500,000 characters on, else 1.
+    penalty : float
+        Price of a word in the first step, nats; lower values make longer words.
+    max_rounds : int
+        Most rounds of EM.
+    atoms : {"auto", "character"}
+        ``"auto"``: characters join in scripts without blanks (Han, Kana, Thai, ...); a run of
+        letters and marks of any other script, or of digits, is a word as it stands; every
+        other character stands alone. ``"character"``: letters, marks and digits of all
+        scripts join.
+    normalize : {"nfkc", None}
+        See `UnigramTokenizer`.
+    memory : int or str
+        Most bytes for counting, see `kexue.corpus.count_ngrams`.
+    n_jobs : int or None
+        Threads for counting; the result does not depend on it.
+
+    Attributes
+    ----------
+    tokenizer_ : UnigramTokenizer
+        Segments any text into the discovered words.
+    words_ : polars.DataFrame
+        Every token type of the text; columns as in `kexue.words.word_table`.
+    ledger_ : list of (str, float)
+        Bits per character of the text, coded by the size of its alphabet, by its characters
+        and by its words, each code complete: every character and one symbol for the end of
+        each document.
+    n_rounds_ : int
+        Rounds of EM until the segmentation stood still, or `max_rounds`.
+
+    Examples
+    --------
+    >>> text = ["月下独酌花间一壶酒", "独酌无相亲", "花间一壶酒独酌", "举杯邀明月", "明月花间"] * 9
+    >>> discoverer = WordDiscoverer().fit(text)
+    >>> discoverer.transform(["独酌花间"])
+    [['独酌', '花间']]
+
+    References
+    ----------
+    Magistry and Sagot, Unsupervized word segmentation: the case for Mandarin Chinese,
+    ACL 2012. The price per word is kexue's own.
+    """
+
+    def __init__(
+        self,
+        method: Literal["nvbe"] = "nvbe",
+        *,
+        max_length: int = 4,
+        min_count: int | Literal["auto"] = "auto",
+        penalty: float = -4.0,
+        max_rounds: int = 6,
+        atoms: Atoms = "auto",
+        normalize: Literal["nfkc"] | None = "nfkc",
+        memory: int | str = "2GB",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.method = method
+        self.max_length = max_length
+        self.min_count = min_count
+        self.penalty = penalty
+        self.max_rounds = max_rounds
+        self.atoms = atoms
+        self.normalize = normalize
+        self.memory = memory
+        self.n_jobs = n_jobs
+
+    def fit(self, texts: Any, y: None = None) -> WordDiscoverer:
+        """Learn the words of `texts`.
+
+        Parameters
+        ----------
+        texts : Texts, pathlib.Path, iterable of str or callable returning one
+            What `kexue.corpus.as_texts` takes.
+        y : None
+            Ignored.
+
+        Raises
+        ------
+        InputError
+            On a bad parameter, or if no character occurs twice, so that there is nothing to
+            learn.
+        """
+        self._check_parameters()
+        return self.fit_codes(as_texts(texts).codes())
+
+    def fit_codes(self, codes: np.ndarray) -> WordDiscoverer:
+        """Learn from code points, `DOCUMENT_END` after every document; see `fit`."""
+        self._check_parameters()
+        folded = fold_table()[codes] if self.normalize else codes
+        self.tokenizer_, starts, self.n_rounds_ = self._discover(codes, folded)
+        self.tokens_ = Tokens.from_starts(codes, starts)
+        self.words_ = word_table(self.tokens_)
+        self.ledger_ = in_sample_ledger(self.tokens_)
+        return self
+
+    def transform(self, texts: Any) -> list[list[str]]:
+        """Return the words of each text."""
+        check_is_fitted(self, "tokenizer_")
+        return self.tokenizer_.transform(texts)
+
+    def _discover(
+        self, codes: np.ndarray, folded: np.ndarray
+    ) -> tuple[UnigramTokenizer, np.ndarray, int]:
+        joining = nvbe.joining_characters(self.atoms)
+        cuts = token_cuts(codes, self.atoms)
+        if np.any(joining[folded]):
+            begins = nvbe.segment(
+                folded,
+                cuts,
+                joining,
+                max_length=self.max_length,
+                price=self.penalty,
+                memory=self.memory,
+                n_jobs=self.n_jobs,
+            )
+        else:
+            begins = cuts
+        starts = np.append(np.flatnonzero(begins), codes.size)
+        min_count = self.min_count
+        if min_count == "auto":
+            min_count = 2 if codes.size >= LARGE_TEXT else 1
+        rounds = 0
+        while True:
+            tokenizer = self._lexicon(folded, starts, joining, int(min_count))
+            if rounds == self.max_rounds:
+                break
+            improved = tokenizer.token_starts(codes)
+            rounds += 1
+            if np.array_equal(improved, starts):
+                break
+            starts = improved
+        return tokenizer, tokenizer.token_starts(codes), rounds
+
+    def _lexicon(
+        self, folded: np.ndarray, starts: np.ndarray, joining: np.ndarray, min_count: int
+    ) -> UnigramTokenizer:
+        """Count the words of a segmentation; single characters and whole runs all stay."""
+        tokens = Tokens.from_starts(folded, starts)
+        joined = (tokens.lengths > 1) & joining[folded[starts[tokens.first]]]
+        kept = (~joined | (tokens.counts >= min_count)) & (
+            np.arange(tokens.first.size) != tokens.end_id
+        )
+        symbols, offsets = kernels.gather_spans(folded, starts, tokens.first[kept])
+        return UnigramTokenizer.from_spans(
+            symbols, offsets, tokens.counts[kept], atoms=self.atoms, normalize=self.normalize
+        )
+
+    def _check_parameters(self) -> None:
+        check_choice("method", self.method, ("nvbe",))
+        check_int("max_length", self.max_length, minimum=1, maximum=4)
+        if self.min_count != "auto":
+            check_int("min_count", self.min_count, minimum=1)
+        check_float("penalty", self.penalty)
+        check_int("max_rounds", self.max_rounds, minimum=0)
+        check_choice("atoms", self.atoms, ("auto", "character"))
+        check_choice("normalize", self.normalize, ("nfkc", None))
+        parse_memory(self.memory)
+
+
+def in_sample_ledger(tokens: Tokens) -> list[tuple[str, float]]:
+    """Return bits per character of the alphabet's, the characters' and the words' code."""
+    characters = tokens.codes.size
+    counts = tokens.counts
+    word_bits = np.log2(tokens.ids.size) - np.log2(counts)
+    return [
+        ("alphabet", float(np.log2(np.unique(tokens.codes).size))),
+        ("characters", float(character_bits(tokens.codes).sum() / characters)),
+        ("words", float(counts @ word_bits / characters)),
+    ]

@@ -1,0 +1,123 @@
+"""Normalised variation of branching entropy: where words begin and end, from counts alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kexue.corpus.counting import NGramCounts, assign_ids, count_code_points
+from kexue.corpus.scripts import JOINING, character_classes
+from kexue.words import _lattice_kernels as kernels
+
+
+def autonomy(counts: NGramCounts, order: int) -> np.ndarray:
+    r"""Return how much each n-gram of `order` behaves like a word, in nats.
+
+    A word is predictable inside and free at its edges, so the branching entropy rises at
+    both of its ends. With :math:`\delta_R(w) = h_R(w) - h_R(w_{:-1})` and
+    :math:`\delta_L(w) = h_L(w) - h_L(w_{1:})`, each less its mean over all distinct n-grams
+    of the order, the autonomy is :math:`\delta_R + \delta_L`.
+
+    Parameters
+    ----------
+    counts : NGramCounts
+        Counted with ``entropies=True`` and an order above `order`.
+    order : int
+
+    Returns
+    -------
+    float64 array of shape (n_distinct,)
+
+    References
+    ----------
+    Magistry and Sagot, Unsupervized word segmentation: the case for Mandarin Chinese,
+    ACL 2012.
+    """
+    right = counts.entropy("right", order).copy()
+    left = counts.entropy("left", order).copy()
+    if order > 1:
+        # the entropies of the empty n-gram are constants, which the means take away
+        shorter = counts.tables[order - 1].packed()
+        ids = counts.tables[order].ids(order).astype(np.uint64)
+        prefix = np.zeros(ids.shape[0], np.uint64)
+        suffix = np.zeros(ids.shape[0], np.uint64)
+        for o in range(order - 1):
+            prefix |= ids[:, o] << np.uint64(48 - 16 * o)
+            suffix |= ids[:, o + 1] << np.uint64(48 - 16 * o)
+        right -= counts.entropy("right", order - 1)[np.searchsorted(shorter, prefix)]
+        left -= counts.entropy("left", order - 1)[np.searchsorted(shorter, suffix)]
+    return (right - right.mean()) + (left - left.mean())
+
+
+def segment(
+    codes: np.ndarray,
+    cuts: np.ndarray,
+    joining: np.ndarray,
+    *,
+    max_length: int,
+    price: float,
+    memory: int | str = "2GB",
+    n_jobs: int | None = None,
+) -> np.ndarray:
+    r"""Segment the text that is being learned from, for the greatest total autonomy.
+
+    Maximises :math:`\sum_w (l_w a(w) + \lambda)` over all segmentations into n-grams of up
+    to `max_length` characters.
+
+    Parameters
+    ----------
+    codes : uint32 array of shape (n,)
+        Code points, `DOCUMENT_END` after every document.
+    cuts : bool array of shape (n,)
+        Where tokens may begin among characters that do not join.
+    joining : bool array of shape (n_code_points,)
+        Which code points join into words.
+    max_length : int
+    price : float
+        :math:`\lambda`, nats; added for each word, so negative values make longer words.
+
+    Returns
+    -------
+    bool array of shape (n,)
+        True where a token begins.
+    """
+    counts = count_code_points(
+        [codes],
+        max_length + 1,
+        boundary=lambda distinct: ~joining[distinct],
+        entropies=True,
+        memory=memory,
+        n_jobs=n_jobs,
+    )
+    ids, _ = assign_ids([codes], lambda distinct: ~joining[distinct])
+    last, children, scores, bases = _score_trie(counts, max_length)
+    begins = np.empty(codes.size, bool)
+    kernels.best_scored_path(ids, cuts, last, children, scores, bases, price, begins)
+    return begins
+
+
+def joining_characters(atoms: str) -> np.ndarray:
+    """Return which code points may join into words, bool of shape (n_code_points,)."""
+    from kexue.corpus.scripts import OTHER
+
+    classes = character_classes()
+    return classes != OTHER if atoms == "character" else classes == JOINING
+
+
+def _score_trie(
+    counts: NGramCounts, max_length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lay the n-grams out as a trie: each knows where its extensions lie, and its score."""
+    sizes = [counts.n_distinct(order) for order in range(1, max_length + 1)]
+    bases = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    last = np.concatenate(
+        [counts.tables[order].ids(order)[:, -1] for order in range(1, max_length + 1)]
+    )
+    scores = np.concatenate([order * autonomy(counts, order) for order in range(1, max_length + 1)])
+    children = np.full(last.size + 1, last.size, np.int64)
+    for order in range(1, max_length):
+        table, longer = counts.tables[order], counts.tables[order + 1]
+        keep = np.uint64(2**64 - 2 ** (64 - 16 * order))
+        parents = np.searchsorted(table.packed(), longer.packed() & keep)
+        first = np.concatenate(([0], np.cumsum(np.bincount(parents, minlength=sizes[order - 1]))))
+        children[bases[order - 1] : bases[order - 1] + sizes[order - 1]] = bases[order] + first[:-1]
+    return last, children, scores, bases

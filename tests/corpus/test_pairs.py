@@ -1,0 +1,53 @@
+"""Pair counts against a double loop."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kexue._core import InputError
+from kexue.corpus import count_pairs
+
+
+def brute_force(ids, window, symmetric, weight, n):
+    matrix = np.zeros((n, n))
+    for i, left in enumerate(ids):
+        for distance in range(1, window + 1):
+            if i + distance >= len(ids) or min(ids[i : i + distance + 1]) < 0:
+                break
+            value = 1 / distance if weight == "harmonic" else 1
+            matrix[left, ids[i + distance]] += value
+            if symmetric:
+                matrix[ids[i + distance], left] += value
+    return matrix
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(-1, 5), max_size=40),
+    st.integers(1, 6),
+    st.booleans(),
+    st.sampled_from(["flat", "harmonic"]),
+)
+def test_equals_a_double_loop(ids, window, symmetric, weight):
+    found = count_pairs(
+        np.array(ids, np.int32), window, symmetric=symmetric, weight=weight, n_tokens=6
+    )
+    expected = brute_force(ids, window, symmetric, weight, 6)
+    assert np.abs(found.toarray() - expected).max() < 1e-12
+    assert found.has_sorted_indices
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: count_pairs([0, 1], 0), "window must be an int >= 1, got 0"),
+        (lambda: count_pairs([0.5]), "token_ids must be a 1-D integer array, got float64"),
+        (lambda: count_pairs([[0]]), r"of shape \(1, 1\)"),
+        (lambda: count_pairs([7], n_tokens=5), "token_ids must be below n_tokens=5, got 7"),
+        (lambda: count_pairs([0], weight="x"), "weight must be one of 'flat', 'harmonic'"),
+    ],
+)
+def test_bad_input_is_answered_by_its_message(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,189 @@
+"""Word discovery on text whose words are known."""
+
+import lzma
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from kexue._core import InputError
+from kexue.corpus import count_ngrams
+from kexue.words import UnigramTokenizer, WordDiscoverer, nvbe, segmentation_score
+from kexue.words.nvbe import autonomy
+
+POEM = ["月下独酌花间一壶酒", "独酌无相亲", "花间一壶酒独酌", "举杯邀明月", "明月花间"]
+
+
+def lines(path):
+    with lzma.open(path, "rt", encoding="utf-8") as file:
+        return [line for line in file.read().splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def january():
+    from kexue.atlas.demo import load_demo
+
+    return load_demo()
+
+
+@pytest.fixture(scope="module")
+def novel(data):
+    return WordDiscoverer().fit(lines(data("zh-novels/hongloumeng.txt.xz")))
+
+
+def test_bakeoff_floor(data, january):
+    """Trained on the 1998 text and both raw test texts, no gold seen: 78.0 F1 on each."""
+    gold = {
+        name: [line.split() for line in lines(data(f"cws-bakeoff-2005/{name}_test_gold.txt.xz"))]
+        for name in ("pku", "msr")
+    }
+    raw = ["".join(words) for part in (january, *gold.values()) for words in part]
+    model = WordDiscoverer().fit(raw)
+    for name, words in gold.items():
+        found = model.transform("".join(sentence) for sentence in words)
+        assert segmentation_score(found, words)["f1"] >= 0.78, name
+
+
+def test_names_of_the_novel(novel):
+    names = ["宝玉", "王夫人", "凤姐", "老太太", "贾母", "黛玉", "薛姨妈", "宝钗", "袭人", "刘姥姥"]
+    best = [word for word in novel.words_["word"] if len(word) > 1][:30]
+    assert set(names) <= set(best)
+
+
+def test_bits_saved_are_the_fall_of_the_ledger(novel):
+    ledger = dict(novel.ledger_)
+    characters = novel.tokens_.codes.size
+    fall = (ledger["characters"] - ledger["words"]) * characters
+    assert novel.words_["bits_saved"].sum() == pytest.approx(fall, rel=1e-9)
+    assert ledger["alphabet"] > ledger["characters"] > ledger["words"]
+    longer = novel.words_.filter(novel.words_["word"].str.len_chars() > 1)
+    assert (longer["bits_net"] < longer["bits_saved"]).all()
+    assert novel.words_["bits_saved"].is_sorted(descending=True)
+
+
+def test_ledger_by_hand():
+    model = WordDiscoverer(max_rounds=0, max_length=1).fit(["ab", "ab"])
+    # tokens ab, end, ab, end of 6 characters; letters a a b b and two ends
+    assert model.ledger_ == [
+        ("alphabet", pytest.approx(np.log2(3))),
+        ("characters", pytest.approx(np.log2(3))),
+        ("words", pytest.approx(4 * 1 / 6)),
+    ]
+    table = {row["word"]: row for row in model.words_.iter_rows(named=True)}
+    assert table["ab"]["count"] == table[""]["count"] == 2
+    assert table["ab"]["pmi"] == pytest.approx(2 * np.log2(3) - 1)
+    assert table["ab"]["bits_net"] == pytest.approx(2 * (2 * np.log2(3) - 1) - 2 * np.log2(3) - 3)
+
+
+def test_every_character_is_coded(novel):
+    tokens = novel.tokens_
+    assert tokens.counts @ tokens.lengths == tokens.codes.size
+    assert novel.words_["count"].sum() == tokens.ids.size
+
+
+def brute_force_path(text, counts, price):
+    """Return the best segmentation of one span by plain dynamic programming."""
+    score = {}
+    for order in range(1, 5):
+        names = counts.to_polars(order)["ngram"].to_list()
+        score.update(zip(names, order * autonomy(counts, order), strict=True))
+    best = [(0.0, [])]
+    for end in range(1, len(text) + 1):
+        best.append(
+            max(
+                (best[b][0] + score[text[b:end]] + price, [*best[b][1], text[b:end]])
+                for b in range(max(0, end - 4), end)
+            )
+        )
+    return best[-1]
+
+
+@pytest.mark.parametrize("price", [0.0, -4.0])
+def test_segmentation_is_the_best_by_plain_dynamic_programming(price):
+    texts = POEM * 3
+    counts = count_ngrams(texts, 5, entropies=True)
+    model = WordDiscoverer(penalty=price, max_rounds=0)
+    from kexue.corpus.texts import as_texts
+    from kexue.words.tokenizer import token_cuts
+
+    codes = as_texts(texts).codes()
+    begins = nvbe.segment(
+        codes,
+        token_cuts(codes, "auto"),
+        nvbe.joining_characters("auto"),
+        max_length=4,
+        price=model.penalty,
+    )
+    ends = np.flatnonzero(begins)
+    edges = iter(zip(ends, [*ends[1:], codes.size], strict=True))
+    for text in texts:
+        tokens = []
+        while sum(map(len, tokens)) < len(text):
+            a, b = next(edges)
+            tokens.append("".join(map(chr, codes[a:b])))
+        next(edges)  # the end of the document
+        score, words = brute_force_path(text, counts, price)
+        total = brute_force_score(tokens, counts, price)
+        assert total == pytest.approx(score, abs=1e-9)
+        assert tokens == words
+
+
+def brute_force_score(tokens, counts, price):
+    total = 0.0
+    for token in tokens:
+        row = counts.to_polars(len(token))["ngram"].to_list().index(token)
+        total += len(token) * autonomy(counts, len(token))[row] + price
+    return total
+
+
+def test_words_without_blanks_and_atoms():
+    text = ["thecatsatonthemat", "thecatsawthedog", "thedogsatonthecat"] * 50
+    model = WordDiscoverer(atoms="character").fit(text)
+    assert len(model.transform(["thecat"])[0]) > 1
+    assert WordDiscoverer().fit(text).transform(["thecat"]) == [["thecat"]]
+
+
+def test_same_result_for_any_threads_and_order_of_documents():
+    model = WordDiscoverer(n_jobs=1).fit(POEM * 9)
+    for other in (
+        WordDiscoverer(n_jobs=2).fit(POEM * 9),
+        WordDiscoverer().fit((POEM * 9)[::-1]),
+    ):
+        assert other.words_.equals(model.words_)
+        assert other.tokenizer_.words == model.tokenizer_.words
+
+
+def test_mixed_scripts_and_texts_without_words():
+    model = WordDiscoverer().fit(["hello, world! 你好世界 مرحبا สวัสดี 😀👍🏽", "hello 你好"] * 3)
+    assert isinstance(model.tokenizer_, UnigramTokenizer)
+    assert model.transform(["hello你好😀"]) == [["hello", "你好", "😀"]]
+    assert WordDiscoverer().fit(["!!", "!"]).transform(["!"]) == [["!"]]
+
+
+def test_estimator():
+    model = clone(WordDiscoverer(penalty=-3.0, max_length=3))
+    assert model.get_params()["penalty"] == -3.0
+    with pytest.raises(NotFittedError):
+        model.transform(["红楼"])
+    assert model.fit(iter(POEM * 2)) is model
+
+
+@pytest.mark.parametrize(
+    ("parameters", "texts", "error", "message"),
+    [
+        ({}, "红楼", TypeError, "texts must be an iterable of str, got one str"),
+        ({}, [], InputError, "all documents are empty"),
+        ({"method": "x"}, POEM, InputError, "method must be one of 'nvbe'"),
+        ({"max_length": 5}, POEM, InputError, r"max_length must be an int in \[1, 4\], got 5"),
+        ({"max_length": 2.0}, POEM, TypeError, r"max_length must be an int in \[1, 4\], got 2.0"),
+        ({"min_count": 0}, POEM, InputError, "min_count must be an int >= 1, got 0"),
+        ({"penalty": float("nan")}, POEM, InputError, "penalty must be a finite number, got nan"),
+        ({"atoms": "words"}, POEM, InputError, "atoms must be one of 'auto', 'character'"),
+        ({"normalize": "nfd"}, POEM, InputError, "normalize must be one of 'nfkc', None"),
+        ({"memory": "much"}, POEM, InputError, "memory must be a size"),
+    ],
+)
+def test_bad_input_is_answered_by_its_message(parameters, texts, error, message):
+    with pytest.raises(error, match=message):
+        WordDiscoverer(**parameters).fit(texts)
