@@ -136,7 +136,7 @@ def test_lines(write, content, documents):
 
 
 def test_one_document_a_file(write):
-    names = [write("a.txt", "一\r\n\n\r二\r"), write("b.txt", "三\n\n"), write("c.txt", "\r\r\n")]
+    names = [write("a.txt", "一\r\n\r\r二\r"), write("b.txt", "三\n\n"), write("c.txt", "\r\r\n")]
     assert list(read_texts(names, documents="files")) == ["一\n\n\n二", "三"]
 
 

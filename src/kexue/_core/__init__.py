@@ -4,7 +4,7 @@ from kexue._core.atomic import atomic_path, write_bytes, write_text
 from kexue._core.errors import InputError
 from kexue._core.memory import format_memory, parse_memory
 from kexue._core.optional import require
-from kexue._core.parallel import effective_jobs, thread_map
+from kexue._core.parallel import effective_jobs, run_beside, thread_map
 from kexue._core.seeds import check_seed
 from kexue._core.validation import check_choice, check_float, check_int, check_texts_argument
 
@@ -20,6 +20,7 @@ __all__ = [
     "format_memory",
     "parse_memory",
     "require",
+    "run_beside",
     "thread_map",
     "write_bytes",
     "write_text",

@@ -1,8 +1,10 @@
 """Threads for kernels that release the interpreter's lock."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 from typing import TypeVar
 
 from kexue._core.validation import check_int
@@ -33,3 +35,24 @@ def thread_map(function: Callable[[T], R], items: Iterable[T], n_jobs: int) -> l
         return [function(item) for item in items]
     with ThreadPoolExecutor(n_jobs) as pool:
         return list(pool.map(function, items))
+
+
+@contextmanager
+def run_beside(function: Callable[[Event], R], n_jobs: int) -> Iterator[Callable[[], R]]:
+    """Compute ``function(stop)`` on a thread of its own while the body runs.
+
+    Yields a callable that waits for the result. With one job nothing runs beside: the work is
+    done when its result is asked for. If the body raises, `stop` is set, and `function` is to
+    return soon, whatever it returns.
+    """
+    stop = Event()
+    if n_jobs == 1:
+        yield lambda: function(stop)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(function, stop)
+        try:
+            yield future.result
+        except BaseException:
+            stop.set()
+            raise

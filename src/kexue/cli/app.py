@@ -1,13 +1,315 @@
 """Commands and their options; the work itself is imported when a command runs."""
 
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-app = typer.Typer(name="kexue", no_args_is_help=True, add_completion=False)
+from kexue.cli.console import exit_codes, print_ledger, print_pairs, stage_lines
+
+if TYPE_CHECKING:
+    from kexue.corpus import Texts
+
+app = typer.Typer(
+    name="kexue",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Documents(str, Enum):  # noqa: UP042 - typer shows the plain values of a str enum
+    """What one document is."""
+
+    auto = "auto"
+    lines = "lines"
+    files = "files"
+    records = "records"
+
+
+class Vectors(str, Enum):  # noqa: UP042
+    """Which word vectors."""
+
+    ppmi = "ppmi"
+
+
+class Flow(str, Enum):  # noqa: UP042
+    """Which random walk on a network."""
+
+    undirected = "undirected"
+    directed = "directed"
+    rawdir = "rawdir"
+
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files, folders, patterns, or - for standard input: plain text, JSON Lines, CSV, "
+        "TSV, Parquet; also .gz, .zst, .xz.",
+        show_default=False,
+    ),
+]
+OptionalPaths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files, folders, patterns, or - for standard input: plain text, JSON Lines, CSV, "
+        "TSV, Parquet; also .gz, .zst, .xz.",
+        show_default=False,
+    ),
+]
+Column = Annotated[str | None, typer.Option(help="Column of a table that holds the text.")]
+DocumentsOption = Annotated[Documents, typer.Option(help="What one document is.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of the files.")]
+MaxLength = Annotated[int, typer.Option(help="Longest word in scripts without blanks, 1 to 4.")]
+Memory = Annotated[str, typer.Option(help="Most memory for counting.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", help="Threads.", show_default="all processors")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no ledger.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from kexue import __version__
+
+        typer.echo(f"kexue {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def root() -> None:
-    """Learn structure from data without labels."""
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Learn structure from text and networks without labels; bits are the currency.
+
+    Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input.
+    """
+
+
+@app.command()
+def atlas(
+    paths: OptionalPaths = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder.", show_default="the input's name + -atlas"),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Use the demo corpus (extra `demo`) and score its words.")
+    ] = False,
+    column: Column = None,
+    documents: DocumentsOption = Documents.auto,
+    encoding: Encoding = "utf-8",
+    max_length: MaxLength = 4,
+    min_count: Annotated[int, typer.Option(help="Rarer words get no vector.")] = 5,
+    vectors: Annotated[Vectors, typer.Option(help="Word vectors.")] = Vectors.ppmi,
+    memory: Memory = "2GB",
+    jobs: Jobs = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws another held-out part.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Use finished stages of an earlier run.")
+    ] = True,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn raw text into its words, their communities and an entropy ledger, on one page."""
+    with exit_codes():
+        from kexue._core import InputError
+
+        if demo == bool(paths):
+            raise InputError("give either files to read or --demo")
+        from kexue.atlas.files import check_folder, write_atlas
+
+        gold = None
+        folder = output or Path(_default_folder(paths or ["demo"]))
+        check_folder(folder)
+        if demo:
+            from kexue.atlas.demo import load_demo
+            from kexue.corpus import as_texts
+
+            gold = load_demo()
+            texts = as_texts(["".join(words) for words in gold])
+        else:
+            texts = _read(paths or [], column, documents, encoding)
+        from kexue.atlas import Atlas
+
+        model = Atlas(
+            max_length=max_length,
+            min_count=min_count,
+            vectors=vectors.value,
+            random_state=seed,
+            n_jobs=jobs,
+            memory=memory,
+            workdir=folder,
+        ).fit(texts, fresh=not resume, progress=stage_lines(quiet))
+        score = None
+        if gold is not None:
+            from kexue.words import segmentation_score
+
+            score = segmentation_score(model.tokenizer_.transform(texts), gold)
+        name = "People's Daily, January 1998" if demo else folder.name.removesuffix("-atlas")
+        write_atlas(model, folder, name, score)
+        page = folder / "atlas.html"
+        if not quiet:
+            print_ledger(model.ledger_, model.references_)
+            if score is not None:
+                typer.echo(
+                    f"\nwords against gold: F1 {100 * score['f1']:.1f}, "
+                    f"precision {100 * score['precision']:.1f}, "
+                    f"recall {100 * score['recall']:.1f}"
+                )
+            typer.echo(f"\npage: {page}")
+        if open_page:
+            typer.launch(page.resolve().as_uri())
+
+
+@app.command()
+def words(
+    paths: Paths,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A .parquet, .csv or .tsv file.", show_default="TSV"),
+    ] = None,
+    column: Column = None,
+    documents: DocumentsOption = Documents.auto,
+    encoding: Encoding = "utf-8",
+    max_length: MaxLength = 4,
+    min_count: Annotated[
+        int | None, typer.Option(help="Least uses of a joined word.", show_default="1 or 2 by size")
+    ] = None,
+    penalty: Annotated[float, typer.Option(help="Price of a word, nats.")] = -4.0,
+    memory: Memory = "2GB",
+    jobs: Jobs = None,
+) -> None:
+    """Find the words of a text and what each is worth, most bits saved first."""
+    with exit_codes():
+        from kexue._core import InputError, atomic_path
+
+        writers = {".parquet": "write_parquet", ".csv": "write_csv", ".tsv": "write_csv"}
+        if output is not None and output.suffix not in writers:
+            raise InputError(f"-o must name a .parquet, .csv or .tsv file, got {output}")
+        from kexue.words import WordDiscoverer
+
+        model = WordDiscoverer(
+            max_length=max_length,
+            min_count="auto" if min_count is None else min_count,
+            penalty=penalty,
+            memory=memory,
+            n_jobs=jobs,
+        ).fit(_read(paths, column, documents, encoding))
+        if output is None:
+            sys.stdout.write(model.words_.write_csv(separator="\t"))
+            return
+        options = {"separator": "\t"} if output.suffix == ".tsv" else {}
+        with atomic_path(output) as temporary:
+            getattr(model.words_, writers[output.suffix])(temporary, **options)
+        typer.echo(f"{model.words_.height:,} words: {output}", err=True)
+
+
+@app.command()
+def segment(
+    paths: OptionalPaths = None,
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="Folder of an atlas, or a tokenizer.json.")
+    ] = ...,  # type: ignore[assignment]
+    separator: Annotated[str, typer.Option("--sep", help="Put between words.")] = " ",
+    column: Column = None,
+    documents: DocumentsOption = Documents.auto,
+    encoding: Encoding = "utf-8",
+) -> None:
+    """Write texts with their words apart, one document a line, to standard output."""
+    with exit_codes():
+        from kexue.words import UnigramTokenizer
+
+        path = model / "tokenizer.json" if model.is_dir() else model
+        tokenizer = UnigramTokenizer.load(path)
+        for document in _read(paths or ["-"], column, documents, encoding):
+            line = separator.join(tokenizer.tokenize(document))
+            sys.stdout.write(line.replace("\n", " ") + "\n")
+
+
+@app.command()
+def communities(
+    graph: Annotated[Path, typer.Argument(help="Edge list: source, target and maybe weight.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A .tree, .clu, .json or .csv file.", show_default="tree"
+        ),
+    ] = None,
+    flow: Annotated[Flow, typer.Option(help="Which random walk.")] = Flow.undirected,
+    trials: Annotated[int, typer.Option(help="Trials, of which the best is kept.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
+    jobs: Jobs = None,
+) -> None:
+    """Find the communities of a network by the two-level map equation."""
+    with exit_codes():
+        from kexue._core import InputError
+        from kexue.graph import Infomap, read_graph
+
+        if output is not None and output.suffix not in (".tree", ".clu", ".json", ".csv"):
+            raise InputError(f"-o must name a .tree, .clu, .json or .csv file, got {output}")
+        network = read_graph(graph, directed=flow is not Flow.undirected)
+        model = Infomap(
+            levels=2, flow=flow.value, n_init=trials, random_state=seed, n_jobs=jobs
+        ).fit(network)
+        saved = 1 - model.codelength_ / max(model.one_level_codelength_, 1e-300)
+        typer.echo(
+            f"{model.n_modules_:,} communities, {model.codelength_:.6f} bits per step "
+            f"({model.one_level_codelength_:.6f} without, {100 * saved:.1f} % saved)",
+            err=True,
+        )
+        if output is None:
+            sys.stdout.write(model.to_tree())
+        else:
+            model.write(output)
+
+
+@app.command()
+def info(
+    folder: Annotated[Path, typer.Argument(help="Folder of an atlas.")],
+) -> None:
+    """Say what an atlas was made of and print its ledger."""
+    with exit_codes():
+        from kexue.atlas import LedgerRow
+        from kexue.atlas.files import RUN, read_atlas_file
+
+        run = read_atlas_file(folder, RUN)
+        ledger = read_atlas_file(folder, "ledger.json")
+        print_pairs(
+            [
+                ("input, sha256", run["input"]),
+                ("held out", f"{len(run['held_out']['drawn'])} of {run['held_out']['of']} "
+                 f"{run['held_out']['unit']}"),
+                *run["arguments"].items(),
+                *run["versions"].items(),
+            ]
+        )  # fmt: skip
+        typer.echo()
+        print_ledger([LedgerRow(**row) for row in ledger["rows"]], ledger["references"])
+        if ledger["gold"]:
+            typer.echo(f"\nwords against gold: F1 {100 * ledger['gold']['f1']:.1f}")
+
+
+def _read(paths: list[str], column: str | None, documents: Documents, encoding: str) -> Texts:
+    from kexue.corpus import read_texts
+
+    return read_texts(paths, column=column, documents=documents.value, encoding=encoding)
+
+
+def _default_folder(paths: list[str]) -> str:
+    """Return the first input's name without its suffixes, and ``-atlas``."""
+    if paths[0] == "-":
+        return "stdin-atlas"
+    name = Path(paths[0]).resolve().name
+    stem = name.lstrip(".").split(".")[0]
+    return f"{''.join('_' if c in '*?[]' else c for c in stem)}-atlas"
 
 
 def main() -> None:

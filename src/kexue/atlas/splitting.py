@@ -1,0 +1,65 @@
+"""Keeping a tenth of a corpus back, to see what the learned codes are worth elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kexue.corpus.texts import DOCUMENT_END
+
+MIN_DOCUMENTS = 20
+BLOCK = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A corpus in two parts.
+
+    Attributes
+    ----------
+    train, held_out : uint32 arrays
+        Code points, `DOCUMENT_END` after every document; `held_out` may be empty.
+    unit : str
+        What was drawn: ``"documents"`` or ``"blocks"``.
+    drawn : int64 array
+        Numbers of the units held back, in increasing order.
+    n_units : int
+    """
+
+    train: np.ndarray
+    held_out: np.ndarray
+    unit: str
+    drawn: np.ndarray
+    n_units: int
+
+
+def split_corpus(codes: np.ndarray, seed: int) -> Split:
+    """Draw a tenth of the documents at random.
+
+    With fewer than 20 documents the tenth is drawn from blocks of 2,000 characters, each
+    closed like a document; what lies between two drawn blocks stays together. A text of fewer
+    than ten blocks is too short: nothing is held back.
+    """
+    ends = np.flatnonzero(codes == DOCUMENT_END) + 1
+    unit = "documents"
+    if ends.size < MIN_DOCUMENTS:
+        unit = "blocks"
+        ends = np.union1d(ends, np.arange(BLOCK, codes.size, BLOCK))
+    begins = np.concatenate(([0], ends[:-1]))
+    n = ends.size
+    drawn = np.sort(np.random.default_rng(seed).permutation(n)[: n // 10])
+    back = np.zeros(codes.size + 1, np.int8)
+    np.add.at(back, begins[drawn], 1)
+    np.add.at(back, ends[drawn], -1)
+    is_held = np.cumsum(back[:-1]) > 0
+    return Split(_closed(codes, ~is_held), _closed(codes, is_held), unit, drawn.astype(np.int64), n)
+
+
+def _closed(codes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the chosen stretches, each closed by `DOCUMENT_END`."""
+    stops = np.flatnonzero(chosen & ~np.append(chosen[1:], False))
+    open_ends = stops[codes[stops] != DOCUMENT_END]
+    part = codes[chosen]
+    position = np.cumsum(chosen)[open_ends]
+    return np.insert(part, position, np.uint32(DOCUMENT_END))

@@ -1,0 +1,73 @@
+"""Results of finished stages on disk, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kexue import __version__
+from kexue._core import atomic_path
+
+Arrays = dict[str, np.ndarray]
+
+
+class StageCache:
+    """Keeps the arrays of each stage under a key of everything that they depend on.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where files are kept; None keeps nothing.
+    fresh : bool
+        Compute everything anew, and replace what is kept.
+    """
+
+    def __init__(self, folder: Path | None, *, fresh: bool = False) -> None:
+        self.folder = folder
+        self.fresh = fresh
+        self._used: set[Path] = set()
+
+    def run(self, name: str, depends_on: Any, compute: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays of stage `name`, from disk if it was finished before.
+
+        Parameters
+        ----------
+        name : str
+        depends_on : JSON-serialisable
+            The inputs and settings that determine the result.
+        compute : callable returning a dict of arrays
+        """
+        if self.folder is None:
+            return compute()
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file, save_file
+
+        path = self.folder / f"{name}-{stage_key(name, depends_on)[:16]}.safetensors"
+        self._used.add(path)
+        if path.exists() and not self.fresh:
+            try:
+                return dict(load_file(path))
+            except (SafetensorError, OSError):
+                path.unlink()  # damaged on disk: as good as not there
+        arrays = {key: np.ascontiguousarray(value) for key, value in compute().items()}
+        with atomic_path(path) as temporary:
+            save_file(arrays, temporary)
+        return arrays
+
+    def prune(self) -> None:
+        """Remove the files of other inputs and settings."""
+        if self.folder is not None and self.folder.exists():
+            for path in self.folder.iterdir():
+                if path not in self._used:
+                    path.unlink()
+
+
+def stage_key(name: str, depends_on: Any) -> str:
+    """Return a digest of a stage and all it depends on, this version of kexue included."""
+    text = json.dumps([__version__, name, depends_on], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""What the command line says: errors with their exit codes, progress, the ledger."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kexue.atlas import LedgerRow
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn exceptions into one line on standard error: 2 for bad input, 1 for a failure.
+
+    With ``KEXUE_TRACEBACK=1`` in the environment the exception goes on its way.
+    """
+    from kexue._core import InputError
+
+    try:
+        yield
+    except (InputError, FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        _leave(error, BAD_INPUT)
+    except ImportError as error:
+        _leave(error, BAD_INPUT)
+    except BrokenPipeError:
+        # the reader of a pipe has seen enough; flushing at exit would complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        typer.echo("kexue: interrupted; finished stages are kept", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+        _leave(error, FAILED)
+
+
+def stage_lines(quiet: bool) -> Callable[[str, float, int], None] | None:
+    """Return a progress function that prints a line per stage, or None if none is wanted.
+
+    Log files stay clean: only a terminal gets progress.
+    """
+    if quiet or not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True)
+
+    def line(stage: str, seconds: float, characters: int) -> None:
+        rate = characters / max(seconds, 1e-9) / 1e6
+        console.print(f"[dim]{stage:<12}{seconds:7.2f} s {rate:9.2f} M characters/s[/dim]")
+
+    return line
+
+
+def print_ledger(rows: list[LedgerRow], references: dict[str, float]) -> None:
+    """Print the ledger as a table, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="bits per character", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name, side in (("code", "left"), ("in sample", "right"), ("+ model", "right")):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    table.add_column("held out", justify="right")
+    table.add_column("")
+    for row in rows:
+        held_out = "-" if row.held_out is None else f"{row.held_out:.3f}"
+        table.add_row(row.name, f"{row.in_sample:.3f}", f"{row.model:.3f}", held_out, row.code)
+    for name, bits in references.items():
+        table.add_row(name, f"{bits:.3f}", "", "", "reference: a general compressor")
+    Console().print(table)
+
+
+def print_pairs(pairs: list[tuple[str, Any]]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def _leave(error: BaseException, code: int) -> None:
+    if os.environ.get("KEXUE_TRACEBACK") == "1":
+        raise error
+    label = "error" if code == BAD_INPUT else "failed"
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    typer.echo(f"kexue: {label}: {text or type(error).__name__}", err=True)
+    raise typer.Exit(code) from None

@@ -1,0 +1,489 @@
+"""Kernels of the two-level search: local moving, refinement and aggregation on one CSR.
+
+Every kernel sees the graph as a symmetric CSR of ``s_ij = f_ij + f_ji`` (self-loops left out)
+with the node arrays ``p`` (flow), ``out`` (exit flow) and ``skew`` (enter minus exit flow, all
+zero when the flow is symmetric). Moving node i from module a to b changes exit *and* enter of a
+by ``s_ia - out_i`` and ``s_ia - enter_i``, so the direction of the links lives in `skew` alone.
+
+The state of a module is one row of `rows`, half a cache line: link flow from the node at hand
+(scratch, zero between visits), exit flow, node flow, and the module's cached term of the code
+length in bits. Node ids are unsigned, which spares numba the test for negative indices.
+
+Method: Rosvall & Bergstrom, PNAS 105 (2008) 1118 (map equation); Traag, Waltman & van Eck,
+Sci. Rep. 9 (2019) 5233 (queue and refinement).
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+LINK, EXIT, FLOW, TERM = 0, 1, 2, 3
+
+_GAIN = 1e-10  # bits; a move must save more, so that rounding cannot make nodes oscillate
+_SMALL = 1e-3  # relative change up to which the series of `_series_change` is exact to 1e-15
+_INV_LN2 = 1.0 / math.log(2.0)
+_SQRT_HALF = np.int64(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2)
+
+
+@njit(inline="always", error_model="numpy")
+def plogp(x):
+    """Return ``x * log2(x)``, 0 for ``x <= 0``, to about 2 ulp and without a call or a branch.
+
+    ``x = 2**e * m`` with m in [sqrt(1/2), sqrt(2)); ln(m) is the odd series in
+    ``(m - 1) / (m + 1)``. Loops over candidates vectorise with it, unlike with math.log2.
+    """
+    x = max(x, 1e-300)  # stands for 0: the product is then 0 to any accuracy
+    bits = np.float64(x).view(np.int64)
+    exponent = (bits - _SQRT_HALF) >> 52
+    m = np.int64(bits - (exponent << 52)).view(np.float64)
+    z = (m - 1.0) / (m + 1.0)
+    y = z * z
+    y2 = y * y
+    y4 = y2 * y2
+    series = (
+        (1.0 + y * (1.0 / 3.0))
+        + y2 * (1.0 / 5.0 + y * (1.0 / 7.0))
+        + y4 * ((1.0 / 9.0 + y * (1.0 / 11.0)) + y2 * (1.0 / 13.0 + y * (1.0 / 15.0)))
+        + (y4 * y4) * (1.0 / 17.0 + y * (1.0 / 19.0))
+    )
+    return x * (exponent + 2.0 * _INV_LN2 * z * series)
+
+
+@njit(inline="always")
+def _series_change(x, inv_q, slope):
+    """Return ``plogp(q + x) - plogp(q)`` for ``|x / q| <= _SMALL``; slope = log2(q) + 1/ln(2)."""
+    r = x * inv_q
+    curve = 0.5 - r * (1.0 / 6.0 - r * (1.0 / 12.0 - r * 0.05))
+    return x * (slope + _INV_LN2 * r * curve)
+
+
+@njit(inline="always")
+def _term(exit_flow, enter_flow, flow, directed):
+    """Return a module's part of the code length: plogp(exit + p) - plogp(exit) - plogp(enter)."""
+    if directed:
+        return plogp(exit_flow + flow) - plogp(exit_flow) - plogp(enter_flow)
+    return plogp(exit_flow + flow) - 2.0 * plogp(exit_flow)
+
+
+@njit(inline="always")
+def _next_random(state):
+    """Advance the splitmix64 `state` (uint64 array of length 1) and return 64 random bits."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(inline="always")
+def _below(n, state):
+    """Return a random integer in ``[0, n)``, n < 2**32."""
+    high = _next_random(state) >> np.uint64(32)
+    return np.int64((high * np.uint64(n)) >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True)
+def random_order(indptr, by_degree, state):
+    """Return all nodes in random order; with `by_degree`, sorted by degree, ties random."""
+    n = indptr.size - 1
+    order = np.arange(n).astype(np.uint32)
+    for i in range(n - 1, 0, -1):
+        j = _below(i + 1, state)
+        order[i], order[j] = order[j], order[i]
+    if not by_degree:
+        return order
+    largest = 0
+    for i in range(n):
+        largest = max(largest, indptr[i + 1] - indptr[i])
+    first = np.zeros(largest + 2, np.int64)
+    for i in range(n):
+        first[indptr[i + 1] - indptr[i] + 1] += 1
+    for degree in range(largest + 1):
+        first[degree + 1] += first[degree]
+    result = np.empty_like(order)
+    for i in order:
+        degree = indptr[i + 1] - indptr[i]
+        result[first[degree]] = i
+        first[degree] += 1
+    return result
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_modules(graph, labels, directed, rows, skews, sizes):
+    """Compute all module rows of `labels` afresh and return the total enter flow."""
+    indptr, indices, s, p, out, skew = graph
+    rows[:] = 0.0
+    skews[:] = 0.0
+    sizes[:] = 0
+    for i in range(p.size):
+        a = labels[i]
+        inside = 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            if labels[indices[e]] == a:
+                inside += s[e]
+        rows[a, EXIT] += out[i] - 0.5 * inside
+        rows[a, FLOW] += p[i]
+        skews[a] += skew[i]
+        sizes[a] += 1
+    total = 0.0
+    for m in range(rows.shape[0]):
+        if sizes[m] > 0:
+            # rounding may leave a closed module a tiny negative exit
+            rows[m, EXIT] = max(rows[m, EXIT], 0.0)
+            enter = max(rows[m, EXIT] + skews[m], 0.0)
+            rows[m, TERM] = _term(rows[m, EXIT], enter, rows[m, FLOW], directed)
+            total += enter
+    return total
+
+
+@njit(inline="always")
+def _gather(graph, labels, i, rows, touched):
+    """Sum the link flow of node i to each neighbour module; return how many there are."""
+    indptr, indices, s = graph[0], graph[1], graph[2]
+    k = 0
+    for e in range(indptr[i], indptr[i + 1]):
+        m = labels[indices[e]]
+        if rows[m, LINK] == 0.0:
+            touched[k] = m
+            k += 1
+        rows[m, LINK] += s[e]
+    return k
+
+
+@njit(inline="always", error_model="numpy")
+def _score(k, touched, base, out_i, p_i, skew_i, directed, q, rows, skews, scratch):
+    """Write to ``scratch[0]`` what joining each of k modules costs, in bits, and to [1] its term.
+
+    ``base - link`` is the change of the total enter flow q. The loops are separate so that
+    the arithmetic vectorises; only the first reads memory at random.
+    """
+    cost, term, exits = scratch[0], scratch[1], scratch[2]
+    within, enters, change = scratch[3], scratch[4], scratch[5]
+    for t in range(k):
+        b = touched[t]
+        link = rows[b, LINK]
+        rows[b, LINK] = 0.0
+        exits[t] = rows[b, EXIT] + out_i - link
+        within[t] = exits[t] + rows[b, FLOW] + p_i
+        cost[t] = rows[b, TERM]
+        change[t] = base - link
+        if directed:
+            enters[t] = exits[t] + skews[b] + skew_i
+    if directed:
+        for t in range(k):
+            term[t] = plogp(within[t]) - plogp(exits[t]) - plogp(enters[t])
+    else:
+        for t in range(k):
+            term[t] = plogp(within[t]) - 2.0 * plogp(exits[t])
+    inv_q = 1.0 / q
+    plogp_q = plogp(q)
+    slope = plogp_q * inv_q + _INV_LN2
+    # a link is no larger than what the node sends and receives
+    if (abs(base) + 2.0 * out_i + abs(skew_i)) * inv_q <= _SMALL:
+        for t in range(k):
+            cost[t] = term[t] - cost[t] + _series_change(change[t], inv_q, slope)
+    else:
+        for t in range(k):
+            cost[t] = term[t] - cost[t] + (plogp(q + change[t]) - plogp_q)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def move_nodes(graph, directed, q0, labels, queue, rows, skews, sizes, total):
+    """Move nodes to the module that saves most until no node of the queue wants to move.
+
+    `queue` lists all nodes in the order of the first visit; a move puts the neighbours outside
+    the new module back into the queue. `labels`, `rows`, `skews` and `sizes` change in place.
+    `q0` is the exit flow of an enclosing module (0 at the top), `total` the enter flow of all
+    modules. Returns (moves, total).
+    """
+    indptr, indices, _, p, out, skew = graph
+    n = p.size
+    ring = queue.copy()
+    waiting = np.ones(n, np.uint8)
+    head, count = 0, n
+    touched = np.empty(n + 1, np.uint32)
+    scratch = np.empty((6, n + 1))
+    free = np.empty(n, np.uint32)  # stack of empty modules
+    n_free = 0
+    for m in range(n):
+        if sizes[m] == 0:
+            free[n_free] = m
+            n_free += 1
+    moves = 0
+    q = q0 + total
+    while count > 0:
+        i = ring[head]
+        head = head + 1 if head + 1 < n else 0
+        count -= 1
+        waiting[i] = 0
+        found = _gather(graph, labels, i, rows, touched)
+        if found == 0:
+            continue
+        a = labels[i]
+        out_i, p_i, skew_i = out[i], p[i], skew[i]
+        link_a = rows[a, LINK]
+        rows[a, LINK] = 0.0
+        k = 0
+        for t in range(found):
+            if touched[t] != a:
+                touched[k] = touched[t]
+                k += 1
+        alone = sizes[a] == 1
+        exit_a, flow_a, skew_a, term_a = 0.0, 0.0, 0.0, 0.0
+        if alone:
+            loss = -rows[a, EXIT] - skews[a]
+        else:
+            loss = link_a - out_i - skew_i
+            exit_a = max(rows[a, EXIT] + link_a - out_i, 0.0)
+            flow_a = rows[a, FLOW] - p_i
+            skew_a = skews[a] - skew_i
+            term_a = _term(exit_a, exit_a + skew_a, flow_a, directed)
+            touched[k] = free[n_free - 1]
+            k += 1
+        base = loss + out_i + skew_i
+        _score(k, touched, base, out_i, p_i, skew_i, directed, q, rows, skews, scratch)
+        best = -1
+        least = rows[a, TERM] - term_a - _GAIN
+        for t in range(k):
+            if scratch[0, t] < least:
+                least = scratch[0, t]
+                best = t
+        if best < 0:
+            continue
+        b = touched[best]
+        rows[a, EXIT], rows[a, FLOW], rows[a, TERM], skews[a] = exit_a, flow_a, term_a, skew_a
+        rows[b, EXIT] = max(scratch[2, best], 0.0)
+        rows[b, FLOW] += p_i
+        rows[b, TERM] = scratch[1, best]
+        skews[b] += skew_i
+        q = max(q + scratch[5, best], 0.0)
+        n_free -= sizes[b] == 0
+        if alone:
+            free[n_free] = a
+            n_free += 1
+        sizes[a] -= 1
+        sizes[b] += 1
+        labels[i] = b
+        moves += 1
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            if waiting[j] == 0 and labels[j] != b:
+                waiting[j] = 1
+                tail = head + count
+                ring[tail if tail < n else tail - n] = j
+                count += 1
+    return moves, q - q0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def refine(graph, directed, q0, labels, order):
+    """Split every module of `labels` into sub-modules by one greedy pass of merging.
+
+    Starting from singletons, each node that is still alone joins the sub-module of its own
+    module that shortens the code most (Leiden refinement). Returns the sub-module of each node.
+    """
+    indptr, indices, s, p, out, skew = graph
+    n = p.size
+    sub = np.arange(n).astype(np.uint32)
+    rows = np.zeros((n, 4))
+    skews = skew.copy()
+    sizes = np.ones(n, np.uint32)
+    q = q0
+    for i in range(n):
+        rows[i, EXIT] = out[i]
+        rows[i, FLOW] = p[i]
+        rows[i, TERM] = _term(out[i], out[i] + skew[i], p[i], directed)
+        q += out[i] + skew[i]
+    touched = np.empty(n, np.uint32)
+    scratch = np.empty((6, n))
+    for i in order:
+        if sizes[i] != 1 or sub[i] != i:
+            continue
+        home = labels[i]
+        k = 0
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            if labels[j] == home:
+                m = sub[j]
+                if rows[m, LINK] == 0.0:
+                    touched[k] = m
+                    k += 1
+                rows[m, LINK] += s[e]
+        if k == 0:
+            continue
+        _score(k, touched, 0.0, out[i], p[i], skew[i], directed, q, rows, skews, scratch)
+        best = -1
+        least = rows[i, TERM] - _GAIN
+        for t in range(k):
+            if scratch[0, t] < least:
+                least = scratch[0, t]
+                best = t
+        if best < 0:
+            continue
+        b = touched[best]
+        rows[b, EXIT] = max(scratch[2, best], 0.0)
+        rows[b, FLOW] += p[i]
+        rows[b, TERM] = scratch[1, best]
+        skews[b] += skew[i]
+        q = max(q + scratch[5, best], 0.0)
+        sizes[b] += 1
+        sizes[i] = 0
+        sub[i] = b
+    return sub
+
+
+@njit(cache=True, nogil=True)
+def renumber(labels):
+    """Renumber `labels` in place to 0, 1, ... by first occurrence; return how many there are."""
+    new = np.full(np.int64(labels.max()) + 1, -1, np.int32)
+    count = 0
+    for i in range(labels.size):
+        m = labels[i]
+        if new[m] < 0:
+            new[m] = count
+            count += 1
+        labels[i] = new[m]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def aggregate(graph, groups, n_groups):
+    """Return the graph whose nodes are the groups, as a tuple like `graph`."""
+    indptr, indices, s, p, out, skew = graph
+    n = p.size
+    start = np.zeros(n_groups + 1, np.int64)
+    for i in range(n):
+        start[groups[i] + 1] += 1
+    for g in range(n_groups):
+        start[g + 1] += start[g]
+    members = np.empty(n, np.uint32)
+    cursor = start[:-1].copy()
+    for i in range(n):
+        members[cursor[groups[i]]] = i
+        cursor[groups[i]] += 1
+    new_indptr = np.zeros(n_groups + 1, np.int64)
+    new_indices = np.empty(indices.size, np.uint32)
+    new_s = np.empty(indices.size)
+    new_p = np.zeros(n_groups)
+    new_out = np.zeros(n_groups)
+    new_skew = np.zeros(n_groups)
+    link = np.zeros(n_groups)
+    fill = 0
+    for g in range(n_groups):
+        first = fill
+        for k in range(start[g], start[g + 1]):
+            i = members[k]
+            new_p[g] += p[i]
+            new_out[g] += out[i]
+            new_skew[g] += skew[i]
+            for e in range(indptr[i], indptr[i + 1]):
+                h = groups[indices[e]]
+                if link[h] == 0.0 and h != g:
+                    new_indices[fill] = h
+                    fill += 1
+                link[h] += s[e]
+        # both directions of every internal pair are listed; exit loses each pair once
+        new_out[g] = max(new_out[g] - 0.5 * link[g], 0.0)
+        link[g] = 0.0
+        for e in range(first, fill):
+            new_s[e] = link[new_indices[e]]
+            link[new_indices[e]] = 0.0
+        new_indptr[g + 1] = fill
+    return new_indptr, new_indices[:fill].copy(), new_s[:fill].copy(), new_p, new_out, new_skew
+
+
+@njit(cache=True, nogil=True)
+def length_of(rows, skews, sizes, q0, node_term):
+    """Return the code length in bits of filled module rows; node_term = sum of plogp(p_i)."""
+    terms = -node_term - plogp(q0)
+    total = q0
+    for m in range(rows.shape[0]):
+        if sizes[m] > 0:
+            enter = max(rows[m, EXIT] + skews[m], 0.0)
+            total += enter
+            terms += _term(rows[m, EXIT], enter, rows[m, FLOW], True)
+    return terms + plogp(total)
+
+
+@njit(cache=True, nogil=True)
+def search_pass(graph, directed, q0, node_term, labels, refined, by_degree, state):
+    """Improve `labels` in place by local moving on ever coarser graphs; return the code length.
+
+    With `refined`, the coarser graph is built on the sub-modules of `refine`, so that parts of
+    a module can still leave it together; without, on the modules themselves.
+    """
+    n0 = labels.size
+    member = np.arange(n0).astype(np.uint32)
+    current = labels.copy()
+    while True:
+        n = graph[3].size
+        rows = np.empty((n, 4))
+        skews = np.empty(n)
+        sizes = np.empty(n, np.uint32)
+        total = fill_modules(graph, current, directed, rows, skews, sizes)
+        order = random_order(graph[0], by_degree, state)
+        moves, total = move_nodes(graph, directed, q0, current, order, rows, skews, sizes, total)
+        groups = current.copy()
+        if refined:
+            order = random_order(graph[0], by_degree, state)
+            groups = refine(graph, directed, q0, current, order)
+        n_groups = renumber(groups)
+        if n_groups == n or (moves == 0 and n < n0):
+            break
+        coarse = np.empty(n_groups, np.uint32)
+        for i in range(n):
+            coarse[groups[i]] = current[i]
+        renumber(coarse)
+        for i in range(n0):
+            member[i] = groups[member[i]]
+        graph = aggregate(graph, groups, n_groups)
+        current = coarse
+    for i in range(n0):
+        labels[i] = current[member[i]]
+    fill_modules(graph, current, directed, rows, skews, sizes)
+    return length_of(rows, skews, sizes, q0, node_term)
+
+
+@njit(cache=True, nogil=True)
+def _join_neighbours(graph, labels, state):
+    """Give every node, in random order, the label of a random neighbour."""
+    indptr, indices = graph[0], graph[1]
+    for i in random_order(indptr, False, state):
+        degree = indptr[i + 1] - indptr[i]
+        if degree > 0:
+            labels[i] = labels[indices[indptr[i] + _below(degree, state)]]
+
+
+@njit(cache=True, nogil=True)
+def search(graph, directed, q0, node_term, seed, starts, max_passes, tolerance):
+    """Return (labels, code length in bits) of the best two-level partition found.
+
+    The first pass aggregates modules, which is fast; the following ones refine and repair what
+    it merged too early. Small nodes first makes better modules than a random order (a hub
+    visited early collects neighbours that belong elsewhere); from the third pass on random
+    order finds what the fixed one cannot. Every other start begins with nodes thrown together
+    at random with neighbours, because some optima have no downhill path from single nodes.
+    A start ends after `max_passes` or when a pass saves less than `tolerance` bits.
+    """
+    state = np.array([seed], np.uint64)
+    best_labels = np.arange(graph[3].size).astype(np.uint32)
+    best = np.inf
+    for start in range(starts):
+        labels = np.arange(graph[3].size).astype(np.uint32)
+        if start % 2 == 1:
+            _join_neighbours(graph, labels, state)
+        length = np.inf
+        for step in range(max_passes):
+            by_degree = start % 2 == 0 and step < 2
+            trial = labels.copy()
+            found = search_pass(graph, directed, q0, node_term, trial, step > 0, by_degree, state)
+            gain = length - found
+            if gain > 0.0:
+                labels, length = trial, found
+            if gain < tolerance:
+                break
+        if length < best:
+            best_labels, best = labels, length
+    renumber(best_labels)
+    return best_labels, best

@@ -1,0 +1,315 @@
+"""`Network`, the one form that every graph takes here, and `as_network`, which accepts the others.
+
+The link list is canonical: sorted by (source, target), parallel links summed, links of weight 0
+left out and, if undirected, ``source <= target``. Node ids are ``0 .. n_nodes - 1``.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kexue._core import InputError, check_int
+from kexue.graph._network_kernels import merge_links
+
+_MOST_NODES = 2**31 - 2
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A weighted graph as a canonical link list; build it with `from_links` or `as_network`.
+
+    Attributes
+    ----------
+    n_nodes : int
+    directed : bool
+        If false, each link stands once, with ``source <= target``.
+    source, target : ndarray of int32, shape (n_links,)
+    weight : ndarray of float64, shape (n_links,)
+        Positive; parallel links are summed.
+    names : list of str or None
+        Node names, by id.
+    """
+
+    n_nodes: int
+    directed: bool
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    weight: NDArray[np.float64]
+    names: list[str] | None = None
+
+    @classmethod
+    def from_links(
+        cls,
+        source: ArrayLike,
+        target: ArrayLike,
+        weight: ArrayLike | None = None,
+        *,
+        n_nodes: int | None = None,
+        directed: bool,
+        names: Sequence[str] | None = None,
+    ) -> "Network":
+        """Build a network from parallel arrays of link ends.
+
+        Parameters
+        ----------
+        source, target : array-like of int, shape (n_links,)
+            Node ids from 0. Undirected links may be given either way round.
+        weight : array-like of float, shape (n_links,), optional
+            Finite and >= 0; 1 by default. Parallel links are summed.
+        n_nodes : int, optional
+            One more than the largest id by default; give it to keep isolated nodes at the end.
+        directed : bool
+        names : sequence of str, optional
+            One name per node.
+
+        Raises
+        ------
+        InputError
+            For ids that are no integers >= 0, for bad weights (the first one is named), for
+            lengths that differ and for a graph without nodes.
+
+        Examples
+        --------
+        >>> Network.from_links([0, 1, 1], [1, 0, 2], directed=False)
+        Network(n_nodes=3, n_links=2, undirected)
+        """
+        ends = _node_ids(source, "source"), _node_ids(target, "target")
+        n_links = ends[0].size
+        values = (
+            np.ones(n_links) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
+        )
+        if ends[1].shape != (n_links,) or values.shape != (n_links,):
+            raise InputError(
+                "source, target and weight must be 1-D of one length, got shapes "
+                f"{ends[0].shape}, {ends[1].shape} and {values.shape}"
+            )
+        _check_weights(values, *ends)
+        largest = max(int(ends[0].max()), int(ends[1].max())) if n_links else -1
+        n = largest + 1 if n_nodes is None else check_int("n_nodes", n_nodes, minimum=0)
+        if n == 0:
+            raise InputError("a graph needs at least one node, got no links and no n_nodes")
+        if largest >= n:
+            raise InputError(f"node ids must be < n_nodes = {n}, got {largest}")
+        if n > _MOST_NODES:
+            raise InputError(f"node ids must be < {_MOST_NODES}, got {largest}; renumber the nodes")
+        if names is not None and len(names) != n:
+            raise InputError(f"names must have one entry per node ({n}), got {len(names)}")
+        first, second = ends[0].astype(np.int32), ends[1].astype(np.int32)
+        if not directed:
+            first, second = np.minimum(first, second), np.maximum(first, second)
+        first, second, values = merge_links(first, second, values, n)
+        return cls(n, bool(directed), first, second, values, None if names is None else list(names))
+
+    @property
+    def n_links(self) -> int:
+        """Number of links; an undirected one counts once."""
+        return int(self.source.size)
+
+    def __repr__(self) -> str:
+        kind = "directed" if self.directed else "undirected"
+        return f"Network(n_nodes={self.n_nodes}, n_links={self.n_links}, {kind})"
+
+    def as_directed(self) -> "Network":
+        """Return the network itself if directed, else one with each link in both directions."""
+        if self.directed:
+            return self
+        other = self.source != self.target  # a self-loop has one direction
+        source, target, weight = merge_links(
+            np.concatenate([self.source, self.target[other]]),
+            np.concatenate([self.target, self.source[other]]),
+            np.concatenate([self.weight, self.weight[other]]),
+            self.n_nodes,
+        )
+        return Network(self.n_nodes, True, source, target, weight, self.names)
+
+
+def as_network(graph: Any, *, directed: bool) -> Network:
+    """Return `graph` as a `Network`.
+
+    Parameters
+    ----------
+    graph : object
+        - a square matrix, SciPy sparse or a dense array: ``A[i, j]`` is the weight of the link
+          from i to j. Undirected: a symmetric matrix states each link twice and is read as one
+          link; a triangular matrix states it once. Any other matrix is refused, because it
+          could mean either; the diagonal always is the weight of the self-loop;
+        - an array of links, shape (E, 2) or (E, 3) with a weight column, or (2, E). A square
+          array is a matrix; shape (2, 3) could be either way round and is refused;
+        - a `Network`, a networkx graph or an igraph graph (edge attribute ``weight``). An
+          undirected one read as directed gets each link in both directions; a directed one
+          read as undirected is refused;
+        - the path of an edge list, see `read_graph`.
+    directed : bool
+        How links are read.
+
+    Raises
+    ------
+    InputError
+        Says what is wrong, and for a bad weight its row, column and value.
+    TypeError
+        If it is none of these.
+    """
+    if isinstance(graph, Network):
+        return _with_direction(graph, directed)
+    if isinstance(graph, str | os.PathLike):
+        from kexue.graph.files import read_graph
+
+        return read_graph(Path(graph), directed=directed)
+    if hasattr(graph, "get_edgelist") and hasattr(graph, "vcount"):
+        return _with_direction(_from_igraph(graph), directed)
+    if hasattr(graph, "adjacency") and hasattr(graph, "is_directed"):
+        return _with_direction(_from_networkx(graph), directed)
+    if hasattr(graph, "tocoo"):
+        return _from_matrix(graph.tocoo(), graph.shape, directed)
+    if not isinstance(graph, np.ndarray | list | tuple):
+        raise TypeError(
+            "a graph must be a square matrix (scipy sparse or dense), an array of links of shape "
+            "(E, 2), (E, 3) or (2, E), a Network, a networkx or igraph graph or a path, "
+            f"got {type(graph).__name__}"
+        )
+    return _from_array(np.asarray(graph), directed)
+
+
+def _from_array(array: NDArray[Any], directed: bool) -> Network:
+    """Read a dense matrix or an array of links."""
+    if array.dtype == bool:
+        array = array.astype(np.int8)
+    if array.ndim != 2 or array.dtype.kind not in "iuf":
+        raise InputError(
+            "a graph array must be numeric and 2-D, a square matrix or links of shape (E, 2), "
+            f"(E, 3) or (2, E), got shape {array.shape}, dtype {array.dtype}"
+        )
+    rows, columns = array.shape
+    if rows == columns:
+        if rows == 0:
+            raise InputError("a graph needs at least one node, got a matrix of shape (0, 0)")
+        from scipy.sparse import coo_array
+
+        return _from_matrix(coo_array(array), array.shape, directed)
+    if columns == 2 or (columns == 3 and rows != 2):
+        weight = array[:, 2] if columns == 3 else None
+        return Network.from_links(array[:, 0], array[:, 1], weight, directed=directed)
+    if rows == 2 and columns != 3:
+        return Network.from_links(array[0], array[1], directed=directed)
+    if rows == 2:
+        raise InputError(
+            "an array of shape (2, 3) may be two weighted links or three links; "
+            "use Network.from_links(source, target, weight, directed=...)"
+        )
+    raise InputError(
+        "a graph matrix must be square and links must have shape (E, 2), (E, 3) or (2, E), "
+        f"got shape {array.shape}"
+    )
+
+
+def _from_matrix(matrix: Any, shape: tuple[int, ...], directed: bool) -> Network:
+    """Read a scipy matrix in coordinate form."""
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise InputError(f"a graph matrix must be square, got shape {tuple(shape)}")
+    row, column = matrix.row, matrix.col
+    weight = np.asarray(matrix.data, dtype=np.float64)
+    _check_weights(weight, row, column)
+    full = Network.from_links(row, column, weight, n_nodes=shape[0], directed=True)
+    if directed:
+        return full
+    upper = full.source <= full.target
+    lower = full.source >= full.target
+    if not (upper.all() or lower.all()):
+        turned = merge_links(full.target, full.source, full.weight, full.n_nodes)
+        same = np.array_equal(turned[0], full.source) and np.array_equal(turned[1], full.target)
+        # mirrored entries that were computed apart may differ in the last digits
+        if not same or not np.allclose(turned[2], full.weight, rtol=1e-9, atol=0.0):
+            raise InputError(
+                "an undirected graph needs a symmetric matrix (each link stated twice) or a "
+                "triangular one (stated once), got neither; pass flow='directed' (or "
+                "directed=True), or A + A.T to sum both directions"
+            )
+    keep = lower if lower.all() else upper
+    return Network.from_links(
+        full.source[keep],
+        full.target[keep],
+        full.weight[keep],
+        n_nodes=full.n_nodes,
+        directed=False,
+    )
+
+
+def _from_networkx(graph: Any) -> Network:
+    names = list(graph)
+    ids = {node: i for i, node in enumerate(names)}
+    links = list(graph.edges(data="weight", default=1.0))
+    return Network.from_links(
+        np.fromiter((ids[link[0]] for link in links), np.int64, len(links)),
+        np.fromiter((ids[link[1]] for link in links), np.int64, len(links)),
+        np.fromiter((link[2] for link in links), np.float64, len(links)),
+        n_nodes=len(names),
+        directed=graph.is_directed(),
+        names=[str(name) for name in names],
+    )
+
+
+def _from_igraph(graph: Any) -> Network:
+    links = np.asarray(graph.get_edgelist(), dtype=np.int64).reshape(-1, 2)
+    weight = graph.es["weight"] if "weight" in graph.es.attributes() else None
+    names = graph.vs["name"] if "name" in graph.vs.attributes() else None
+    return Network.from_links(
+        links[:, 0],
+        links[:, 1],
+        weight,
+        n_nodes=graph.vcount(),
+        directed=graph.is_directed(),
+        names=None if names is None else [str(name) for name in names],
+    )
+
+
+def _with_direction(network: Network, directed: bool) -> Network:
+    """Read an undirected network as directed if asked; refuse the reverse."""
+    if network.directed and not directed:
+        raise InputError(
+            "the graph is directed, but an undirected one is asked for; pass flow='directed' "
+            "(or directed=True), or convert it first"
+        )
+    return network.as_directed() if directed else network
+
+
+def _node_ids(values: ArrayLike, name: str) -> NDArray[np.integer[Any]]:
+    """Return 1-D integer ids >= 0, or name the first value that is none."""
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.zeros(array.shape, np.int64)
+    if array.dtype.kind not in "iu":
+        if array.dtype.kind != "f":
+            raise InputError(f"{name} must hold node ids (integers >= 0), got {array.dtype}")
+        # link arrays with a weight column hold ids as floats
+        bad = np.flatnonzero(~((array == np.floor(array)) & (np.abs(array) < 2**53)))
+        if bad.size:
+            raise InputError(
+                f"{name} must hold node ids (integers >= 0), got {array[bad[0]]!r} in link {bad[0]}"
+            )
+        array = array.astype(np.int64)
+    if array.min() < 0:
+        first = int(np.argmax(array < 0))
+        raise InputError(
+            f"{name} must hold node ids (integers >= 0), got {array[first]} in link {first}"
+        )
+    if array.max() > _MOST_NODES:
+        raise InputError(
+            f"node ids must be < {_MOST_NODES}, got {array.max()}; renumber the nodes from 0"
+        )
+    return array
+
+
+def _check_weights(weight: NDArray[np.float64], row: Any, column: Any) -> None:
+    """Refuse negative, NaN and infinite weights, naming the first."""
+    # one pass over the data; NaN fails both comparisons
+    if weight.size and not (weight.min() >= 0.0 and weight.max() < np.inf):
+        first = int(np.argmax(~((weight >= 0.0) & (weight < np.inf))))
+        raise InputError(
+            f"link weights must be finite and >= 0, got {float(weight[first])!r} "
+            f"at row {row[first]}, column {column[first]}"
+        )

@@ -1,0 +1,299 @@
+"""The main job: on a novel, on small and odd texts, killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from kexue._core import InputError
+from kexue.atlas import Atlas
+from kexue.atlas.splitting import split_corpus
+from kexue.corpus.texts import DOCUMENT_END, as_texts
+from kexue.words import UnigramTokenizer
+
+FILES = {
+    "atlas.html", "communities.tree", "ledger.json", "run.json", "timings.json",
+    "tokenizer.json", "vectors.safetensors", "words.parquet",
+}  # fmt: skip
+POEM = ["月下独酌花间一壶酒", "独酌无相亲", "花间一壶酒独酌", "举杯邀明月", "明月花间"]
+
+
+def rows(atlas):
+    return {row.name: row for row in atlas.ledger_}
+
+
+def contents(folder):
+    """Return the bytes of every file that must not differ between equal runs."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_file() and path.name != "timings.json"
+    }
+
+
+def test_communities_of_the_novel(novel):
+    atlas, _ = novel
+    label = dict(zip(atlas.placed_words_, atlas.labels_.tolist(), strict=True))
+    people = {label[name] for name in ("宝玉", "黛玉", "宝钗")}
+    assert len(people) == 1
+    assert not people & {label[particle] for particle in "的了着"}
+    sizes = np.bincount(atlas.labels_)
+    assert sizes.size >= 20
+    assert sizes.max() <= sizes.sum() / 3
+    words, communities = rows(atlas)["words"], rows(atlas)["communities"]
+    assert words.in_sample - communities.in_sample >= 0.2
+    assert words.held_out - communities.held_out > 0
+    assert "黛玉" in [word for word, _ in atlas.similar("宝钗", 20)]
+    assert "宝玉" in atlas.community("黛玉")
+
+
+def test_ledger_of_the_novel_recomputed(novel, novel_lines, recompute_ledger):
+    atlas, folder = novel
+    assert max(recompute_ledger.differences(folder, novel_lines).values()) < 1e-9
+    in_sample = [row.in_sample for row in atlas.ledger_]
+    assert in_sample == sorted(in_sample, reverse=True)
+    fall = rows(atlas)["characters"].in_sample - rows(atlas)["words"].in_sample
+    assert atlas.words_["bits_saved"].sum() / atlas.train_.codes.size == pytest.approx(
+        fall, rel=1e-9
+    )
+
+
+def test_the_communities_row_is_the_words_row_less_mutual_information(novel):
+    atlas, _ = novel
+    label = dict(zip(atlas.placed_words_, (atlas.labels_ + 2).tolist(), strict=True))
+    of_type = np.array([label.get(w, 0) if w else 1 for w in atlas.train_.spellings])
+    walk = of_type[atlas.train_.ids]
+    before = np.roll(walk, 1)
+    joint = np.zeros((walk.max() + 1,) * 2)
+    np.add.at(joint, (before, walk), 1 / walk.size)
+    outer = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
+    seen = joint > 0
+    information = np.sum(joint[seen] * np.log2(joint[seen] / outer[seen]))
+    per_character = information * walk.size / atlas.train_.codes.size
+    expected = rows(atlas)["words"].in_sample - per_character
+    assert rows(atlas)["communities"].in_sample == pytest.approx(expected, abs=1e-9)
+
+
+def test_files_are_for_other_tools(novel):
+    atlas, folder = novel
+    assert {path.name for path in folder.iterdir()} == FILES
+    table = pl.read_parquet(folder / "words.parquet")
+    assert table.equals(atlas.words_)
+    assert load_file(folder / "vectors.safetensors")["vectors"].shape == atlas.vectors_.shape
+    tokenizer = UnigramTokenizer.load(folder / "tokenizer.json")
+    text = "黛玉听了宝玉的话"
+    assert tokenizer.tokenize(text) == atlas.tokenizer_.tokenize(text)
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert run["format"] == "kexue-atlas-1"
+    assert len(run["held_out"]["drawn"]) == run["held_out"]["of"] // 10
+    assert (folder / "atlas.html").stat().st_size < 8e6
+    seconds = json.loads((folder / "timings.json").read_text())["seconds"]
+    assert set(seconds) == {"read", "words", "vectors", "communities", "ledger"}
+
+
+@pytest.mark.peer
+def test_the_tree_is_read_by_infomap(novel):
+    infomap = pytest.importorskip("infomap")
+    atlas, folder = novel
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 2.16 announces the interface of 3.0
+        assert peer_length(infomap, atlas, folder) == pytest.approx(atlas.codelength_, abs=1e-9)
+
+
+def peer_length(infomap, atlas, folder):
+    """Return the length that infomap computes for the written tree, bits."""
+    peer = infomap.Infomap(silent=True, directed=True, no_infomap=True, two_level=True,
+                           cluster_data=str(folder / "communities.tree"))  # fmt: skip
+    for node in range(atlas.similarity_.shape[0]):
+        peer.add_node(node)
+    links = atlas.similarity_.tocoo()
+    peer.add_links(np.stack([links.row, links.col, links.data], axis=1))
+    peer.run()
+    return peer.codelength
+
+
+@pytest.fixture(scope="module")
+def excerpt(data, tmp_path_factory):
+    """Return a file with the first chapters of a novel: several seconds of work."""
+    import lzma
+
+    path = tmp_path_factory.mktemp("excerpt") / "sanguo.txt"
+    with lzma.open(data("zh-novels/sanguo.txt.xz"), "rt", encoding="utf-8") as file:
+        path.write_text(file.read(200_000), encoding="utf-8")
+    return path
+
+
+def run_command(folder, path, *options):
+    command = [sys.executable, "-m", "kexue", "atlas", str(path), "-o", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+
+
+def test_same_bytes_for_any_jobs_and_other_bytes_for_another_seed(excerpt, tmp_path):
+    one = run_command(tmp_path / "one", excerpt, "--jobs", "1")
+    run_command(tmp_path / "two", excerpt, "--jobs", "2")
+    run_command(tmp_path / "other", excerpt, "--seed", "1")
+    first, second, other = (contents(tmp_path / name) for name in ("one", "two", "other"))
+    # the page and the files name the corpus by the folder; all else is equal
+    first["atlas.html"] = first["atlas.html"].replace(b"one", b"two")
+    second["atlas.html"] = second["atlas.html"].replace(b"one", b"two")
+    assert first == second
+    assert first["ledger.json"] != other["ledger.json"]
+    assert "communities" in one.stdout
+    assert one.stderr == ""  # no progress where there is no terminal
+
+
+@pytest.mark.parametrize("stage", ["words", "vectors", "communities", "compressors", "page"])
+def test_killed_in_any_stage_and_resumed_to_the_same_bytes(excerpt, tmp_path, stage):
+    whole, killed = tmp_path / "atlas", tmp_path / "killed" / "atlas"
+    run_command(whole, excerpt, "--jobs", "1")
+    # kill the run the moment that the stage is about to be written
+    code = f"""
+import os, signal, sys
+import kexue._core.atomic as atomic
+from kexue.atlas import files, stages
+real = atomic.atomic_path
+def deadly(path):
+    name = os.path.basename(path)
+    if name.startswith({stage!r}) or ({stage!r} == "page" and name == "words.parquet"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(path)
+stages.atomic_path = files.atomic_path = deadly
+from kexue.cli import main
+sys.argv = ["kexue", "atlas", {str(excerpt)!r}, "-o", {str(killed)!r}, "--jobs", "1"]
+main()
+"""
+    dead = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert dead.returncode == -signal.SIGKILL
+    assert not (killed / "run.json").exists()
+    run_command(killed, excerpt, "--jobs", "1")
+    assert contents(killed) == contents(whole)
+    assert not [path for path in killed.rglob("*.part*")]
+
+
+def test_a_kill_at_a_random_moment(excerpt, tmp_path):
+    whole, killed = tmp_path / "atlas", tmp_path / "killed" / "atlas"
+    start = time.perf_counter()
+    run_command(whole, excerpt)
+    seconds = time.perf_counter() - start
+    command = [sys.executable, "-m", "kexue", "atlas", str(excerpt), "-o", str(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(float(np.random.default_rng(os.getpid()).uniform(0.3, 0.9)) * seconds)
+    process.kill()
+    process.wait()
+    run_command(killed, excerpt)
+    assert contents(killed) == contents(whole)
+
+
+def test_finished_stages_are_used_and_fresh_ones_are_not(excerpt, tmp_path, monkeypatch):
+    atlas = Atlas(random_state=0, workdir=tmp_path)
+    atlas.fit(excerpt)
+    from kexue import words
+
+    monkeypatch.setattr(words.WordDiscoverer, "fit_codes", lambda *_: pytest.fail("fitted again"))
+    again = clone(atlas).fit(excerpt)
+    assert again.words_.equals(atlas.words_)
+    with pytest.raises(pytest.fail.Exception):
+        clone(atlas).fit(excerpt, fresh=True)
+
+
+def test_a_damaged_stage_is_computed_again(tmp_path):
+    texts = POEM * 30
+    first = Atlas(random_state=0, workdir=tmp_path).fit(texts)
+    for path in (tmp_path / ".stages").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    assert Atlas(random_state=0, workdir=tmp_path).fit(texts).words_.equals(first.words_)
+
+
+def test_few_long_documents_are_split_in_blocks(recompute_ledger, novel_lines, tmp_path):
+    texts = ["\n".join(novel_lines[:400]), "\n".join(novel_lines[400:700])]
+    atlas = Atlas(random_state=3).fit(texts)
+    assert atlas.split_.unit == "blocks"
+    assert atlas.split_.drawn.size == atlas.split_.n_units // 10 > 0
+    atlas.write(tmp_path / "blocks")
+    assert max(recompute_ledger.differences(tmp_path / "blocks", texts).values()) < 1e-9
+
+
+@pytest.mark.parametrize("lengths", [[7] * 25, [30_000, 5000], [45_000], [100] * 3])
+def test_a_split_loses_nothing(lengths):
+    rng = np.random.default_rng(0)
+    texts = ["".join(chr(0x4E00 + i) for i in rng.integers(0, 50, n)) for n in lengths]
+    codes = as_texts(texts).codes()
+    split = split_corpus(codes, 1)
+    assert split.drawn.size == split.n_units // 10
+    ends = sum(np.count_nonzero(part == DOCUMENT_END) for part in (split.train, split.held_out))
+    assert split.train.size + split.held_out.size - ends == sum(lengths)
+    for part in (split.train, split.held_out):
+        assert not part.size or part[-1] == DOCUMENT_END
+    if split.unit == "documents":
+        held = list(as_texts([t for i, t in enumerate(texts) if i in split.drawn]).codes())
+        assert split.held_out.tolist() == held
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ab ab"],
+        POEM * 8,
+        ["the cat sat on the mat", "the dog sat on the cat"] * 20,
+        ["hello 你好 مرحبا สวัสดี 😀👍🏽 123", "你好 hello مرحبا"] * 12,
+        ["word " * 300],
+    ],
+    ids=["five characters", "poem", "english", "mixed scripts", "one word"],
+)
+def test_small_and_odd_texts(texts, tmp_path, recompute_ledger):
+    atlas = Atlas(random_state=0).fit(texts)
+    in_sample = [row.in_sample for row in atlas.ledger_]
+    assert in_sample[1:] == sorted(in_sample[1:], reverse=True)
+    atlas.write(tmp_path / "atlas")
+    assert max(recompute_ledger.differences(tmp_path / "atlas", texts).values()) < 1e-9
+
+
+def test_english(data):
+    """Newsgroups end to end: blanks delimit words, and their communities save bits."""
+    texts = pl.read_parquet(data("newsgroups/20news_bydate.parquet"))["text"].head(1500).to_list()
+    atlas = Atlas(random_state=0).fit(texts)
+    words, communities = rows(atlas)["words"], rows(atlas)["communities"]
+    assert rows(atlas)["characters"].held_out > words.held_out > communities.held_out
+    label = dict(zip(atlas.placed_words_, atlas.labels_.tolist(), strict=True))
+    assert label["he"] == label["she"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Atlas().fit("text"), TypeError, "texts must be an iterable of str, got one str"),
+        (lambda: Atlas().fit(["abc", "def"]), InputError, "nothing repeats: no two neighbouring"),
+        (lambda: Atlas().fit([]), InputError, "all documents are empty"),
+        (lambda: Atlas().fit(Path("absent.txt")), FileNotFoundError, "absent.txt"),
+        (lambda: Atlas(vectors="glove").fit(POEM), InputError, "vectors must be one of 'ppmi'"),
+        (lambda: Atlas(min_count=0).fit(POEM), InputError, "min_count must be an int >= 1, got 0"),
+        (
+            lambda: Atlas(max_length=9).fit(POEM),
+            InputError,
+            r"max_length must be an int in \[1, 4\]",
+        ),
+        (lambda: Atlas(memory="x").fit(POEM), InputError, "memory must be a size"),
+        (lambda: Atlas(random_state=-1).fit(POEM), InputError, "random_state must be None, an int"),
+        (lambda: Atlas().similar("宝玉"), NotFittedError, "not fitted"),
+        (lambda: Atlas().write("x"), NotFittedError, "not fitted"),
+        (
+            lambda: Atlas().fit(POEM * 9).similar("宝玉"),
+            InputError,
+            "'宝玉' has no vector: words used at least min_count=5 times",
+        ),
+    ],
+)
+def test_bad_input_is_answered_by_its_message(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,80 @@
+"""Graphs of nearest neighbours: equal to the plain definition, whatever the threads."""
+
+import numpy as np
+import pytest
+
+from kexue._core import InputError
+from kexue.graph import knn_graph
+
+
+def plain_knn(X, k, least):
+    X = X.astype(np.float64)
+    norms = np.linalg.norm(X, axis=1)
+    cosine = X @ X.T / np.maximum(np.outer(norms, norms), 1e-300)
+    np.fill_diagonal(cosine, -1.0)
+    out = np.zeros_like(cosine)
+    for i in range(len(X)):
+        for j in np.argsort(-cosine[i], kind="stable")[:k]:
+            if cosine[i, j] >= least and cosine[i, j] > 0:
+                out[i, j] = cosine[i, j]
+    return out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("k", "least"), [(5, 0.3), (50, 0.6), (1, 0.0), (500, 0.1)])
+def test_it_is_the_definition(dtype, k, least):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(12, 8))[rng.integers(0, 12, 300)] + rng.normal(size=(300, 8))) / 2
+    X[7] = 0.0
+    graph = knn_graph(X.astype(dtype), k, least)
+    assert graph.dtype == np.float64
+    assert graph.has_canonical_format
+    np.testing.assert_allclose(graph.toarray(), plain_knn(X.astype(dtype), k, least), atol=1e-12)
+    assert graph[[7]].nnz == 0
+    assert graph.diagonal().sum() == 0
+
+
+@pytest.mark.parametrize("n", [60, 3000])
+def test_threads_do_not_matter(n):
+    X = np.random.default_rng(1).normal(size=(n, 16)).astype(np.float32)
+    X[n // 2 :] = X[: n - n // 2]  # every vector twice: ties everywhere
+    graphs = [knn_graph(X, 10, 0.2, n_jobs=jobs) for jobs in (1, 2, None)]
+    for other in graphs[1:]:
+        np.testing.assert_array_equal(graphs[0].indptr, other.indptr)
+        np.testing.assert_array_equal(graphs[0].indices, other.indices)
+        np.testing.assert_array_equal(graphs[0].data, other.data)
+
+
+def test_of_equals_the_first_are_taken():
+    graph = knn_graph(np.tile([[1.0, 2.0]], (40, 1)), 3)
+    assert graph[[20]].indices.tolist() == [0, 1, 2]
+    assert graph[[1]].indices.tolist() == [0, 2, 3]
+
+
+def test_mutual_links_go_both_ways():
+    X = np.random.default_rng(2).normal(size=(200, 6))
+    full = knn_graph(X, 5, 0.1).toarray()
+    mutual = knn_graph(X, 5, 0.1, mutual=True).toarray()
+    np.testing.assert_array_equal(mutual, np.where(full.T > 0, full, 0))
+    assert 0 < (mutual > 0).sum() < (full > 0).sum()
+
+
+@pytest.mark.parametrize("X", [np.zeros((3, 2)), np.ones((1, 4)), [[0.0, 0.0], [1.0, 0.0]]])
+def test_nobody_to_be_near_to(X):
+    assert knn_graph(X).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("X", "arguments", "message"),
+    [
+        ([[0.0, np.nan]], {}, "X must be finite, got nan at row 0, column 1"),
+        ([1.0, 2.0], {}, r"X must be a numeric 2-D array .* got shape \(2,\)"),
+        (np.ones((2, 0)), {}, r"got shape \(2, 0\)"),
+        ([[1.0]], {"n_neighbors": 0}, "n_neighbors must be an int >= 1, got 0"),
+        ([[1.0]], {"min_similarity": 2}, r"min_similarity must be a finite number in \[0, 1\]"),
+        ([[1.0]], {"metric": "l2"}, "metric must be one of 'cosine', got 'l2'"),
+    ],
+)
+def test_bad_input(X, arguments, message):
+    with pytest.raises(InputError, match=message):
+        knn_graph(X, **arguments)
