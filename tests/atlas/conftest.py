@@ -40,3 +40,8 @@ def novel(data, tmp_path_factory):
     atlas = Atlas(random_state=0).fit(read_texts(data("zh-novels/hongloumeng.txt.xz")))
     atlas.write(folder, title="红楼梦")
     return atlas, folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    return beside("browser")

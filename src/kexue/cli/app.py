@@ -240,9 +240,12 @@ def communities(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A .tree, .clu, .json or .csv file.", show_default="tree"
+            "--output", "-o", help="A .tree or .clu file.", show_default="a tree, printed"
         ),
     ] = None,
+    weight: Annotated[
+        bool, typer.Option("--weight/--no-weight", help="Whether a third column is the weight.")
+    ] = True,
     flow: Annotated[Flow, typer.Option(help="Which random walk.")] = Flow.undirected,
     trials: Annotated[int, typer.Option(help="Trials, of which the best is kept.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
@@ -251,11 +254,11 @@ def communities(
     """Find the communities of a network by the two-level map equation."""
     with exit_codes():
         from kexue._core import InputError
-        from kexue.graph import Infomap, read_graph
+        from kexue.graph import Infomap, format_tree, read_graph
 
-        if output is not None and output.suffix not in (".tree", ".clu", ".json", ".csv"):
-            raise InputError(f"-o must name a .tree, .clu, .json or .csv file, got {output}")
-        network = read_graph(graph, directed=flow is not Flow.undirected)
+        if output is not None and output.suffix not in (".tree", ".clu"):
+            raise InputError(f"-o must name a .tree or .clu file, got {output}")
+        network = read_graph(graph, directed=flow is not Flow.undirected, weight=weight)
         model = Infomap(
             levels=2, flow=flow.value, n_init=trials, random_state=seed, n_jobs=jobs
         ).fit(network)
@@ -266,7 +269,10 @@ def communities(
             err=True,
         )
         if output is None:
-            sys.stdout.write(model.to_tree())
+            names = model.network_.names
+            sys.stdout.write(
+                format_tree(model.labels_, model.flow_, names, codelength=model.codelength_)
+            )
         else:
             model.write(output)
 

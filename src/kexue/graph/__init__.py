@@ -1,6 +1,6 @@
 """Networks in and out, flow, the map equation, Infomap, and graphs of nearest neighbours."""
 
-from kexue.graph.files import read_graph, write_clu, write_tree
+from kexue.graph.files import format_tree, read_graph, write_clu, write_tree
 from kexue.graph.flow import Flow, random_walk_flow
 from kexue.graph.infomap import Infomap
 from kexue.graph.map_equation import MapCost, map_equation
@@ -13,6 +13,7 @@ __all__ = [
     "MapCost",
     "Network",
     "as_network",
+    "format_tree",
     "knn_graph",
     "map_equation",
     "random_walk_flow",

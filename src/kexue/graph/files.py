@@ -102,12 +102,21 @@ def write_tree(
     *,
     codelength: float | None = None,
 ) -> None:
-    """Write ``module:rank flow "name" node_id`` lines, nodes by decreasing flow.
+    """Write `format_tree` to a file, whole or not at all; parameters as there."""
+    write_text(path, format_tree(labels, flow, names, codelength=codelength))
+
+
+def format_tree(
+    labels: ArrayLike,
+    flow: ArrayLike,
+    names: Sequence[str] | None = None,
+    *,
+    codelength: float | None = None,
+) -> str:
+    """Return ``module:rank flow "name" node_id`` lines, nodes by decreasing flow.
 
     Parameters
     ----------
-    path : path-like
-        Written whole or not at all.
     labels : array-like of int, shape (n_nodes,)
         Module of each node, from 0.
     flow : array-like of float, shape (n_nodes,)
@@ -129,7 +138,7 @@ def write_tree(
         module = int(modules[i])
         name = str(i) if names is None else re.sub(r"[\r\n]+", " ", names[i]).replace('"', "'")
         lines.append(f'{module + 1}:{rank} {rates[i]:.12g} "{name}" {i}')
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _read_bytes(file: Path) -> bytes:

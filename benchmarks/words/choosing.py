@@ -1,0 +1,68 @@
+"""How the defaults of word discovery were chosen: ``python -m benchmarks.words.choosing``.
+
+2,000 lines of the January 1998 newspaper, drawn at random, have their gold words used; the raw
+text of these and of a growing number of other lines is learned from. Prints F1 on the gold lines
+for each price per word before EM, and for each `min_count` after it. The bakeoff's test sets have
+no part in this.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+from kexue.atlas.demo import load_demo
+from kexue.corpus.texts import DOCUMENT_END, as_texts
+from kexue.words import WordDiscoverer, nvbe
+from kexue.words.tokenizer import token_cuts
+
+N_GOLD = 2000
+PENALTIES = (-2.0, -3.0, -4.0, -5.0, -6.0)
+MIN_COUNTS = (1, 2, 3, 5)
+
+
+def main() -> None:
+    """Print the two tables of docs/words/discovery.md."""
+    lines = load_demo()
+    order = np.random.default_rng(0).permutation(len(lines))
+    gold = [lines[i] for i in order[:N_GOLD]]
+    rest = [lines[i] for i in order[N_GOLD:]]
+    for n in (600, 2000, 6000, len(rest)):
+        marked = gold[: min(n, N_GOLD)]
+        codes = as_texts(["".join(words) for words in (*marked, *rest[:n])]).codes()
+        print(f"{codes.size:,} characters")
+        for penalty in PENALTIES:
+            score = 100 * f1(before_em(codes, penalty), codes, marked)
+            print(f"  penalty {penalty:+.0f}: {score:.2f}")
+        for min_count in MIN_COUNTS:
+            model = WordDiscoverer(min_count=min_count).fit_codes(codes)
+            score = 100 * f1(model.tokens_.starts, codes, marked)
+            print(f"  after EM, min_count {min_count}: {score:.2f}", flush=True)
+
+
+def before_em(codes: np.ndarray, penalty: float) -> np.ndarray:
+    """Return where the tokens of the first step begin."""
+    begins = nvbe.segment(
+        codes,
+        token_cuts(codes, "auto"),
+        nvbe.joining_characters("auto"),
+        max_length=4,
+        price=penalty,
+    )
+    return np.append(np.flatnonzero(begins), codes.size)
+
+
+def f1(starts: np.ndarray, codes: np.ndarray, gold: list[list[str]]) -> float:
+    """Return the F1 of the tokens of the first documents."""
+    edges = [0]
+    for words in gold:
+        for size in (*map(len, words), 1):  # and the end of the document
+            edges.append(edges[-1] + size)
+    ours = starts[starts <= edges[-1]]
+    found, true = (
+        {(a, b) for a, b in pairwise(e) if codes[a] != DOCUMENT_END} for e in (ours.tolist(), edges)
+    )
+    return 2 * len(found & true) / (len(found) + len(true))
+
+
+if __name__ == "__main__":
+    main()

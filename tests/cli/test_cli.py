@@ -1,0 +1,242 @@
+"""The command line: what a new user types, and every mistake with its exit code."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from kexue.cli.app import app
+
+POEM = "月下独酌花间一壶酒\n独酌无相亲\n花间一壶酒独酌\n举杯邀明月\n明月花间\n" * 9
+TRIANGLES = "0 1\n1 2\n0 2\n2 3\n3 4\n4 5\n3 5\n"
+
+
+def call(*arguments, stdin=None):
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+
+
+@pytest.fixture
+def poem(tmp_path):
+    path = tmp_path / "poem.txt"
+    path.write_text(POEM, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    path = folder / "poem.txt"
+    path.write_text(POEM, encoding="utf-8")
+    result = call("atlas", path, "-o", folder / "out")
+    assert result.exit_code == 0, result.output
+    return folder / "out", result
+
+
+def test_atlas_prints_the_ledger_and_where_the_page_is(atlas):
+    folder, result = atlas
+    for word in ("alphabet", "characters", "words", "communities", "xz -9", "atlas.html"):
+        assert word in result.stdout
+    assert (folder / "atlas.html").exists()
+    assert call("atlas", folder.parent / "poem.txt", "-o", folder, "--quiet").stdout == ""
+
+
+def test_default_folder_is_the_name_of_the_input(poem, monkeypatch):
+    monkeypatch.chdir(poem.parent)
+    (poem.parent / "poem.txt.gz").write_bytes(gzip.compress(POEM.encode()))
+    assert call("atlas", "poem.txt.gz").exit_code == 0
+    assert (poem.parent / "poem-atlas" / "run.json").exists()
+
+
+def test_demo_scores_its_words(tmp_path):
+    result = call("atlas", "--demo", "-o", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    score = float(result.stdout.split("F1 ")[1].split(",")[0])
+    assert score > 77
+    ledger = json.loads((tmp_path / "demo" / "ledger.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in ledger["rows"]}
+    assert rows["words"]["in_sample"] - rows["communities"]["in_sample"] >= 0.3
+    assert rows["words"]["held_out"] > rows["communities"]["held_out"]
+    assert ledger["gold"]["f1"] * 100 == pytest.approx(score, abs=0.05)
+
+
+def test_info(atlas):
+    folder, _ = atlas
+    result = call("info", folder)
+    assert result.exit_code == 0
+    for text in ("held out", "random_state", "kexue", "communities"):
+        assert text in result.stdout
+
+
+def test_words_to_every_format(poem):
+    printed = call("words", poem)
+    assert printed.exit_code == 0
+    header, first = printed.stdout.splitlines()[:2]
+    assert header.split("\t") == [
+        "word", "count", "pmi", "left_entropy", "right_entropy", "bits_saved", "bits_net",
+    ]  # fmt: skip
+    assert len(first.split("\t")[0]) > 1
+    tables = []
+    for suffix, read in ((".parquet", pl.read_parquet), (".csv", pl.read_csv)):
+        path = poem.with_suffix(suffix)
+        assert call("words", poem, "-o", path).exit_code == 0
+        tables.append(read(path)["count"].to_list())
+    assert tables[0] == tables[1]
+
+
+def test_segment_files_and_pipes(atlas):
+    folder, _ = atlas
+    piped = call("segment", "--model", folder, "--sep", "/", stdin="独酌花间\n明月\n")
+    assert piped.exit_code == 0
+    assert piped.stdout == "独酌/花间\n明月\n"
+    lone = call("segment", folder.parent / "poem.txt", "--model", folder / "tokenizer.json")
+    assert lone.stdout.replace(" ", "") == POEM
+
+
+def test_communities(tmp_path):
+    path = tmp_path / "graph.txt"
+    path.write_text(TRIANGLES)
+    result = call("communities", path)
+    assert result.exit_code == 0
+    assert "2 communities, 2.32073" in result.stderr
+    assert '1:1 0.214285714286 "' in result.stdout
+    assert call("communities", path, "-o", tmp_path / "graph.clu").exit_code == 0
+    modules = [line.split()[1] for line in (tmp_path / "graph.clu").read_text().splitlines()[1:]]
+    assert modules[0] == modules[1] == modules[2] != modules[3] == modules[4] == modules[5]
+
+
+@pytest.mark.parametrize("option", ["--help", "-h", "--version"])
+def test_help_and_version(option):
+    result = call(option)
+    assert result.exit_code == 0
+    assert "kexue" in result.stdout
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+BAD = {
+    "missing file": (lambda d: ["atlas", d / "no.txt"], "no.txt: no such file or folder"),
+    "empty file": (lambda d: ["atlas", write(d / "a.txt", "")], "a.txt is empty"),
+    "blank lines": (lambda d: ["atlas", write(d / "a.txt", "\n\n")], "all documents are empty"),
+    "binary file": (
+        lambda d: ["atlas", write(d / "a.txt", b"abc\0def")],
+        "a.txt looks like a binary file (NUL byte at offset 3)",
+    ),
+    "undecodable byte": (
+        lambda d: ["atlas", write(d / "a.txt", "汉字".encode() * 50_000 + b"\xff")],
+        "a.txt at byte 300000",
+    ),
+    "missing column": (
+        lambda d: ["atlas", write(d / "a.csv", "title\nabc\n"), "--column", "body"],
+        "a.csv has no column 'body', its columns are 'title'",
+    ),
+    "bad json": (
+        lambda d: ["atlas", write(d / "a.jsonl", '{"text": "a"}\n{"text"\n')],
+        "a.jsonl, line 2: no valid JSON",
+    ),
+    "nothing repeats": (
+        lambda d: ["atlas", write(d / "a.txt", "abcdef\n"), "-o", d / "out"],
+        "nothing repeats: no two neighbouring characters occur twice",
+    ),
+    "foreign folder": (
+        lambda d: [
+            "atlas", write(d / "a.txt", POEM), "-o", write(d / "out.d", "x").parent
+        ],
+        "holds something else",
+    ),
+    "folder is a file": (
+        lambda d: ["atlas", write(d / "a.txt", POEM), "-o", write(d / "out", "x")],
+        "is a file; name a folder",
+    ),
+    "no input": (lambda d: ["atlas"], "give either files to read or --demo"),
+    "both inputs": (
+        lambda d: ["atlas", write(d / "a.txt", POEM), "--demo"],
+        "give either files to read or --demo",
+    ),
+    "bad memory": (
+        lambda d: ["atlas", write(d / "a.txt", POEM), "-o", d / "out", "--memory", "lots"],
+        "memory must be a size such as '500MB'",
+    ),
+    "bad length": (
+        lambda d: ["words", write(d / "a.txt", POEM), "--max-length", "9"],
+        "max_length must be an int in [1, 4], got 9",
+    ),
+    "bad encoding": (
+        lambda d: ["words", write(d / "a.txt", POEM), "--encoding", "latin-99"],
+        "encoding must be the name of a text encoding",
+    ),
+    "words to where": (
+        lambda d: ["words", write(d / "a.txt", POEM), "-o", d / "words.xlsx"],
+        "-o must name a .parquet, .csv or .tsv file",
+    ),
+    "no model": (
+        lambda d: ["segment", write(d / "a.txt", POEM), "--model", d / "none"],
+        "none: No such file",
+    ),
+    "not a model": (
+        lambda d: ["segment", write(d / "a.txt", POEM), "--model", write(d / "m.json", "{}")],
+        "m.json is not a tokenizer",
+    ),
+    "graph with nan": (
+        lambda d: ["communities", write(d / "g.txt", "0 1 1\n1 2 nan\n")],
+        "nan",
+    ),
+    "graph with negative weight": (
+        lambda d: ["communities", write(d / "g.txt", "0 1 1\n1 2 -3\n")],
+        "-3",
+    ),
+    "graph with half a link": (
+        lambda d: ["communities", write(d / "g.txt", "0 1 1\n1\n")],
+        "g.txt, line 2",
+    ),
+    "empty graph": (lambda d: ["communities", write(d / "g.txt", "")], "no links"),
+    "graph to where": (
+        lambda d: ["communities", write(d / "g.txt", TRIANGLES), "-o", d / "g.xml"],
+        "-o must name a .tree or .clu file",
+    ),
+    "not an atlas": (lambda d: ["info", d], "is not an atlas"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_answered_by_its_message_and_exit_code_2(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[case]
+    result = call(*arguments(tmp_path))
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert result.stderr.startswith("kexue: error: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["atlas", "--sed", "1"], ["segment", "x"], ["nonsense"]])
+def test_bad_usage_is_exit_code_2(arguments):
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert "Usage" in result.stderr
+
+
+def test_a_failure_is_exit_code_1(poem, monkeypatch):
+    from kexue.atlas import files
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "atlas.html")
+
+    monkeypatch.setattr(files, "write_text", full)
+    result = call("atlas", poem, "-o", poem.parent / "out")
+    assert result.exit_code == 1
+    assert result.stderr == "kexue: failed: atlas.html: No space left on device\n"
+    assert (poem.parent / "out" / ".stages").exists()
+
+
+def test_a_closed_pipe_is_no_error(poem):
+    command = f"{sys.executable} -m kexue words {poem} | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert result.stdout.startswith("word\t")
