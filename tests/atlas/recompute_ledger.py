@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 from safetensors import safe_open
 
-from kexue.corpus.scripts import DIGIT, LETTER, character_classes
+from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes
 
 END = ""  # the token, and the character, that ends a document
 CODE_POINTS = 0x110000
@@ -47,7 +47,8 @@ def split(documents, held_out):
         )
     # blocks of 2,000 characters of the text in which every document has its end
     stream = [c for text in documents for c in (*text, END)]
-    edges = {i + 1 for i, c in enumerate(stream) if c == END} | set(range(0, len(stream), 2000))
+    cuts = {i for i in range(0, len(stream), 2000) if stream[i] != END}
+    edges = {i + 1 for i, c in enumerate(stream) if c == END} | cuts
     edges = sorted(edges - {0} | {len(stream)})
     assert held_out["of"] == len(edges)
     parts = {True: [], False: []}
@@ -83,7 +84,11 @@ def tokenizer(words):
         folded = "".join(map(fold, text))
         kind = [int(kinds[ord(c)]) for c in text]
         cut = [
-            i in (0, n) or kind[i] != kind[i - 1] or kind[i] not in (LETTER, DIGIT)
+            i in (0, n)
+            or (
+                (kind[i] != kind[i - 1] or kind[i] not in (LETTER, DIGIT))
+                and (kind[i] != EXTENDING or kind[i - 1] not in (JOINING, EXTENDING))
+            )
             for i in range(n + 1)
         ]
         best = [(0, 0, 0)] * (n + 1)  # cost, number of tokens, minus the length of the first
@@ -111,8 +116,8 @@ def classes(folder):
     with safe_open(folder / "vectors.safetensors", "np") as file:
         names = json.loads(file.metadata()["words"])
     of = {END: "end"}
-    for line in (folder / "communities.tree").read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
+    for line in (folder / "communities.tree").read_text(encoding="utf-8").split("\n"):
+        if line and not line.startswith("#"):
             of[names[int(line.rsplit(" ", 1)[1])]] = int(line.split(":", 1)[0])
     return of
 

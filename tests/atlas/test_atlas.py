@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from kexue._core import InputError
-from kexue.atlas import Atlas
+from kexue.atlas import Atlas, files
 from kexue.atlas.splitting import split_corpus
 from kexue.corpus.texts import DOCUMENT_END, as_texts
 from kexue.words import UnigramTokenizer
@@ -157,17 +157,19 @@ def test_same_bytes_for_any_jobs_and_other_bytes_for_another_seed(excerpt, tmp_p
 def test_killed_in_any_stage_and_resumed_to_the_same_bytes(excerpt, tmp_path, stage):
     whole, killed = tmp_path / "atlas", tmp_path / "killed" / "atlas"
     run_command(whole, excerpt, "--jobs", "1")
-    # kill the run the moment that the stage is about to be written
+    # kill the run when the stage has been written but not yet given its name
     code = f"""
-import os, signal, sys
+import contextlib, os, signal, sys
 import kexue._core.atomic as atomic
 from kexue.atlas import files, stages
 real = atomic.atomic_path
+@contextlib.contextmanager
 def deadly(path):
-    name = os.path.basename(path)
-    if name.startswith({stage!r}) or ({stage!r} == "page" and name == "words.parquet"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(path)
+    with real(path) as temporary:
+        yield temporary
+        name = os.path.basename(path)
+        if name.startswith({stage!r}) or ({stage!r} == "page" and name == "words.parquet"):
+            os.kill(os.getpid(), signal.SIGKILL)
 stages.atomic_path = files.atomic_path = deadly
 from kexue.cli import main
 sys.argv = ["kexue", "atlas", {str(excerpt)!r}, "-o", {str(killed)!r}, "--jobs", "1"]
@@ -178,7 +180,51 @@ main()
     assert not (killed / "run.json").exists()
     run_command(killed, excerpt, "--jobs", "1")
     assert contents(killed) == contents(whole)
-    assert not [path for path in killed.rglob("*.part*")]
+    assert not list(killed.rglob("*.part*"))
+
+
+def test_an_atlas_that_is_being_overwritten_is_none(tmp_path, monkeypatch):
+    folder = tmp_path / "atlas"
+    Atlas(random_state=0).fit(POEM * 8).write(folder)
+    assert files.is_atlas(folder)
+    other = Atlas(random_state=0).fit(["the cat sat", "the cat"] * 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            other.write(folder)
+    assert not files.is_atlas(folder)
+    (folder / ".words.parquet.abcdefgh.part.parquet").write_bytes(b"left by a kill")
+    other.write(folder)
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_the_page_counts_the_whole_corpus(novel, novel_lines, tmp_path):
+    atlas, folder = novel
+    assert atlas.n_documents_ == len(novel_lines)
+    assert atlas.n_characters_ == sum(map(len, novel_lines))
+    assert f"{atlas.n_characters_:,}" in (folder / "atlas.html").read_text(encoding="utf-8")
+
+
+def test_the_key_of_a_stage_is_that_of_the_text_it_was_made_of(tmp_path):
+    """A callable may return something else the second time it is asked."""
+    answers = iter([POEM * 8, ["the cat sat", "the cat"] * 30])
+    atlas = Atlas(random_state=0).fit(lambda: next(answers))
+    assert atlas.fingerprint_ == as_texts(POEM * 8).fingerprint()
+
+
+def test_small_vocabularies_have_communities_or_say_so(tmp_path):
+    nouns, verbs = "猫狗马牛羊猪鸡鸭", "跑跳叫吃看睡"
+    rng = np.random.default_rng(0)
+    texts = [f"{rng.choice(list(nouns))},{rng.choice(list(verbs))}." for _ in range(400)]
+    atlas = Atlas(random_state=0).fit(texts)
+    label = dict(zip(atlas.placed_words_, atlas.labels_.tolist(), strict=True))
+    assert len({label[noun] for noun in nouns}) == 1
+    assert len({label[verb] for verb in verbs}) == 1
+    assert label["猫"] != label["跑"]
+    lonely = Atlas(random_state=0, min_count=10**6).fit(texts)
+    lonely.write(tmp_path / "lonely")
+    page = (tmp_path / "lonely" / "atlas.html").read_text(encoding="utf-8")
+    assert "no communities to speak of" in page
 
 
 def test_a_kill_at_a_random_moment(excerpt, tmp_path):
@@ -224,7 +270,9 @@ def test_few_long_documents_are_split_in_blocks(recompute_ledger, novel_lines, t
     assert max(recompute_ledger.differences(tmp_path / "blocks", texts).values()) < 1e-9
 
 
-@pytest.mark.parametrize("lengths", [[7] * 25, [30_000, 5000], [45_000], [100] * 3])
+@pytest.mark.parametrize(
+    "lengths", [[7] * 25, [30_000, 5000], [45_000], [100] * 3, [1999] * 15, [2000] * 15]
+)
 def test_a_split_loses_nothing(lengths):
     rng = np.random.default_rng(0)
     texts = ["".join(chr(0x4E00 + i) for i in rng.integers(0, 50, n)) for n in lengths]
@@ -235,6 +283,8 @@ def test_a_split_loses_nothing(lengths):
     assert split.train.size + split.held_out.size - ends == sum(lengths)
     for part in (split.train, split.held_out):
         assert not part.size or part[-1] == DOCUMENT_END
+        end = part == DOCUMENT_END
+        assert not np.any(end[1:] & end[:-1])
     if split.unit == "documents":
         held = list(as_texts([t for i, t in enumerate(texts) if i in split.drawn]).codes())
         assert split.held_out.tolist() == held

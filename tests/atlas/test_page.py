@@ -44,6 +44,7 @@ def build(n_words=300, n_communities=40, words=None, **changes):
         Community(
             index=c,
             label=[words[i] for i in members[c][:5]],
+            uses=weight[c],
             share=weight[c] / sum(weight.values()),
             size=len(members[c]),
             members=members[c][:50],

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -106,6 +108,30 @@ def test_communities(tmp_path):
     assert call("communities", path, "-o", tmp_path / "graph.clu").exit_code == 0
     modules = [line.split()[1] for line in (tmp_path / "graph.clu").read_text().splitlines()[1:]]
     assert modules[0] == modules[1] == modules[2] != modules[3] == modules[4] == modules[5]
+
+
+def test_names_of_folders_and_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("news.2019.txt", "news.2020.txt.gz", os.fsdecode(b"\xff.txt")):
+        data = POEM.encode()
+        Path(name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+        result = call("atlas", name, "--quiet")
+        assert result.exit_code == 0, result.output
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {
+        "news.2019-atlas", "news.2020-atlas", os.fsdecode(b"\xff-atlas"),
+    }  # fmt: skip
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert call("atlas", "../news.2019.txt", "-o", ".", "--quiet").exit_code == 0
+    assert "<title>here" in Path("atlas.html").read_text(encoding="utf-8")
+
+
+def test_halves_of_characters_are_replaced(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "\\ud83d cut emoji tweets tweets"}\n' * 9)
+    assert call("words", path).exit_code == 0
+    assert call("atlas", path, "-o", tmp_path / "out").exit_code == 0
+    assert call("segment", path, "-m", tmp_path / "out").stdout.startswith("\ufffd")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h", "--version"])

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kexue._core import InputError
-from kexue.corpus import count_ngrams, read_texts
+from kexue.corpus import as_texts, count_ngrams, read_texts
+from kexue.corpus.counting import _split_buckets, assign_ids
 from kexue.corpus.scripts import OTHER, character_classes
 
 CLASSES = character_classes()
@@ -134,6 +135,20 @@ def test_same_tables_for_any_threads_chunks_and_memory(data, n_jobs, chunk_bytes
         entropies=True,
     )
     assert _bytes(again) == reference
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_same_tables_when_memory_forces_many_parts(n_jobs):
+    rng = np.random.default_rng(0)
+    # many positions, few distinct n-grams: the positions do not fit at once, the tables do
+    text = "".join(chr(0x4E00 + i) for i in rng.integers(0, 12, 200_000))
+    budget = 700_000
+    codes = as_texts([text]).codes()
+    occurrences = np.bincount(assign_ids([codes])[0])
+    occurrences[0] = 0
+    assert len(_split_buckets(occurrences, budget, n_jobs)) > 4
+    reference = _bytes(count_ngrams([text], 4))
+    assert _bytes(count_ngrams([text], 4, memory=budget, n_jobs=n_jobs)) == reference
 
 
 def test_same_tables_for_any_order_of_files(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from kexue.corpus.scripts import (
     DIGIT,
+    EXTENDING,
     JOINING,
     LETTER,
     OTHER,
@@ -22,8 +23,8 @@ from kexue.corpus.texts import DOCUMENT_END
     [
         ("字々〆〇○㐀﨑𠀀𪜶𰀀⼀⺀", JOINING),
         ("ひらがなカタカナーｶｰㇰㄅㆠゞ", JOINING),
-        ("กำ่ກໆကྂကြើខំ".replace("ྂ", ""), JOINING),
-        ("\U000e0100\U000323b0", JOINING),
+        ("กำกໆကខ\U000323b0", JOINING),
+        ("\u0e48\u0e31\u0eb4\u103c\u17c6\u3099\U000e0100", EXTENDING),
         ("aéßЖαعक्한ㄱא", LETTER),
         ("\u0301\u200c\u200d", LETTER),
         ("07０٣३๔໕၉០", DIGIT),
@@ -60,7 +61,7 @@ def test_letters_and_marks_of_the_first_planes_are_never_other():
     classes = character_classes()
     for code in set(range(0x20000)) - exceptions:
         if unicodedata.category(chr(code))[0] in "LM":
-            assert classes[code] in (JOINING, LETTER), hex(code)
+            assert classes[code] in (JOINING, LETTER, EXTENDING), hex(code)
 
 
 def test_ideographs_join_by_their_name():
@@ -76,7 +77,8 @@ def test_letters_of_scripts_without_blanks_join_by_their_name(script):
     for code in range(0x20000):
         name = unicodedata.name(chr(code), "")
         if name.startswith(f"{script} LETTER") or name.startswith(f"{script} VOWEL"):
-            assert classes[code] == JOINING, name
+            mark = unicodedata.category(chr(code))[0] == "M"
+            assert classes[code] == (EXTENDING if mark else JOINING), name
 
 
 def test_fold_table_is_nfkc_where_that_is_one_character():

@@ -7,17 +7,22 @@ import warnings
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kexue._core import InputError
-from kexue.graph import Infomap, Network, read_graph, write_clu, write_tree
+from kexue.graph import Infomap, Network, format_tree, read_graph, write_clu, write_tree
 
-TRIPLES = [(0, 1, 1.0), (1, 2, 2.5), (2, 4, 1.0)]
+TRIPLES = [(0, 1, 1.0), (1, 2, 2.5), (2, 3, 1.0)]
 TEXTS = {
-    "tab.tsv": "source\ttarget\tweight\n0\t1\t1\n1\t2\t2.5\n2\t4\t1\n",
-    "comma.csv": "a,b,c\n0,1,1\n1,2,2.5\n2,4,1e0\n",
-    "space.txt": "# from, to\n\n0 1   1\n  1 2 2.5\t\n\n% more\n2 4 1",
-    "windows.edges": "0 1 1\r\n1 2 2.5\r\n2 4 1\r\n",
-    "mark.edges": "\ufeff0 1 1\n1 2 2.5\n2 4 1\n",
+    "tab.tsv": "source\ttarget\tweight\n0\t1\t1\n1\t2\t2.5\n2\t3\t1\n",
+    "comma.csv": "a,b,c\n0,1,1\n1,2,2.5\n2,3,1e0\n",
+    "blanks.csv": "a, b ,c\n0 ,1,\t1\n1 , 2 , 2.5\n2,3 ,1\n",
+    "quotes.csv": '"a", "b" ,c\n"0", 1,1\n1, "2" ,2.5\n2,3,1\n',
+    "blanks.tsv": "0 \t 1\t1\n1\t2 \t2.5\n2\t3\t1\n",
+    "space.txt": "# from, to\n\n0 1   1\n  1 2 2.5\t\n\n% more\n2 3 1",
+    "windows.edges": "0 1 1\r\n1 2 2.5\r\n2 3 1\r\n",
+    "mark.edges": "\ufeff0 1 1\n1 2 2.5\n2 3 1\n",
 }
 
 
@@ -32,7 +37,7 @@ def test_edge_lists(tmp_path, name):
     path.write_bytes(TEXTS[name].encode())
     network = read_graph(path)
     assert triples(network) == TRIPLES
-    assert network.n_nodes == 5
+    assert network.n_nodes == 4
     assert network.names is None
     assert triples(read_graph(path, weight=False)) == [(u, v, 1.0) for u, v, _ in TRIPLES]
     assert read_graph(path, directed=True).directed
@@ -57,6 +62,9 @@ def test_compressed_edge_lists(tmp_path, suffix, compress):
         "from\tto\n北 京\t上海\n上海\tx\n",
         "北 京\t上海\n上海\tx\n",
         'source,target\n"北 京",上海\n上海,x\n',
+        'source, target\n"北 京" ,上海\n上海 ,\tx\n',
+        "北 京 , 上海\n上海, x\n",
+        "北 京 \t上海\n上海\tx\n",
     ],
 )
 def test_names(tmp_path, text):
@@ -65,6 +73,78 @@ def test_names(tmp_path, text):
     network = read_graph(path)
     assert network.names == ["北 京", "上海", "x"]
     assert triples(network) == [(0, 1, 1.0), (1, 2, 1.0)]
+
+
+def test_quotes_keep_commas_and_blanks(tmp_path):
+    path = tmp_path / "quoted.csv"
+    path.write_text('"a, b" , c\nc,"a, b"\nc, " d"\n')
+    assert read_graph(path).names == ["a, b", "c", " d"]
+
+
+names = st.text(
+    st.characters(codec="utf-8", exclude_characters='",', exclude_categories=["Cc"])
+).map("n{}n".format)
+blanks = st.text(" \t", max_size=2)
+
+
+@given(st.lists(st.tuples(names, names, blanks, blanks), min_size=2, max_size=8))
+def test_blanks_around_commas_are_nothing(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("files") / "g.csv"
+    texts = []
+    for joint in (False, True):
+        # `joint`: the same links, blanks around their commas
+        lines = [f"{a}{x * joint},{y * joint}{b}" for a, b, x, y in rows]
+        path.write_bytes("\n".join(["source,target", *lines]).encode())
+        network = read_graph(path)
+        texts.append((network.names, triples(network)))
+    assert texts[0] == texts[1]
+    assert texts[0][0] == list(dict.fromkeys([row[0] for row in rows] + [row[1] for row in rows]))
+
+
+def test_integers_in_files_are_names(tmp_path):
+    path = tmp_path / "from_one.edges"
+    path.write_text("2 3\n1 2\n3 1\n3 14\n14 15\n15 9000000000\n14 9000000000\n")
+    network = read_graph(path)
+    assert network.names == ["1", "2", "3", "14", "15", "9000000000"]
+    assert network.node_ids.tolist() == [1, 2, 3, 14, 15, 9_000_000_000]
+    model = Infomap(random_state=0).fit(network)
+    assert model.n_modules_ == 2
+    model.write(tmp_path / "x.clu")
+    model.write(tmp_path / "x.tree")
+    clu = [line.split() for line in (tmp_path / "x.clu").read_text().splitlines()[1:]]
+    assert [row[0] for row in clu] == network.names
+    tree = [line.split() for line in (tmp_path / "x.tree").read_text().splitlines()[2:]]
+    assert all(name == f'"{node}"' for _, _, name, node in tree)
+    assert {row[3] for row in tree} == set(network.names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        None,
+        ["7", "x"],
+        ["1998", "１９９８"],
+        ["1", "01"],
+        ["5", "5"],
+        ["-1", "1"],
+        ["9223372036854775808", "1"],
+        ["9" * 5000, "1"],
+    ],
+)
+def test_other_names_are_no_ids(names):
+    network = Network.from_links([0], [1], directed=False, names=names)
+    assert network.node_ids.tolist() == [0, 1]
+
+
+def test_words_that_are_numbers_are_no_ids():
+    lines = format_tree([0, 1], [0.5, 0.5], ["1998", "１９９８"]).splitlines()
+    assert lines[1:] == ['1:1 0.5 "1998" 0', '2:1 0.5 "１９９８" 1']
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028"])
+def test_a_node_of_the_tree_is_one_line(end):
+    text = format_tree([0, 0, 0], [0.5, 0.3, 0.2], [f"a{end}b", end, "c"])
+    assert text.splitlines()[1:] == ['1:1 0.5 "a b" 0', '1:2 0.3 "" 1', '1:3 0.2 "c" 2']
 
 
 @pytest.mark.parametrize(
@@ -79,12 +159,16 @@ def test_names(tmp_path, text):
         ("0 1 1\n\n1 2 -1\n", "g.tsv, line 3: .* weights finite and >= 0, got '1 2 -1'"),
         ("source target weight\n0 1 1\n1 2 nan\n", "g.tsv, line 3: .* got '1 2 nan'"),
         ("0 1\n-1 2\n", "g.tsv, line 2: node ids must be >= 0"),
-        ("0 99999999999\n", "g.tsv: node ids must be < .* renumber"),
+        ("a\x0bb\tc\u2028d\t1\ne\tf\tx\n", "g.tsv, line 2: .* got 'e.tf.tx'"),
+        ("0\t1\n\x0b# note\n1\n", "g.tsv, line 3: .* got '1'"),
+        ("a\x0c\tb\x85\t1\r\n\r\ne\tf\t-1\n", "g.tsv, line 3: node ids must be >= 0"),
+        ('"a, b",c,1\n"d, e",f,x\n', "g.tsv, line 2: "),
+        ("0\t1\n1 2\n", "g.tsv, line 2: .* got '1 2'"),
     ],
 )
 def test_malformed_files(tmp_path, text, message):
     path = tmp_path / "g.tsv"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     with pytest.raises(InputError, match=message):
         read_graph(path)
 
@@ -131,6 +215,14 @@ def test_bad_partitions(tmp_path, labels, flow, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_ids_in_the_files(tmp_path):
+    write_clu(tmp_path / "x.clu", [0, 1], [0.5, 0.5], node_ids=[7, 3])
+    assert (tmp_path / "x.clu").read_text().splitlines()[1:] == ["7 1 0.5", "3 2 0.5"]
+    assert format_tree([0], [1.0], node_ids=[7]).splitlines()[1:] == ['1:1 1 "7" 7']
+    with pytest.raises(InputError, match=r"node_ids must be 1 integers, one per node, got shape"):
+        format_tree([0], [1.0], node_ids=[1, 2])
+
+
 def test_tree_needs_a_name_per_node(tmp_path):
     with pytest.raises(InputError, match=r"names must have one entry per node \(1\), got 2"):
         write_tree(tmp_path / "x.tree", [0], [1.0], ["a", "b"])
@@ -141,9 +233,12 @@ def test_tree_needs_a_name_per_node(tmp_path):
 @pytest.mark.parametrize("flow", ["undirected", "directed"])
 def test_the_peer_reads_what_is_written(tmp_path, random_network, flow, suffix):
     infomap = pytest.importorskip("infomap")
-    full = random_network(5, flow == "directed")
-    network = Network.from_links(full.source, full.target, full.weight, directed=full.directed)
-    model = Infomap(flow=flow, random_state=0).fit(network)
+    links = tmp_path / "links.txt"
+    spaced = [
+        (3 * u + 2, 3 * v + 2, w) for u, v, w in triples(random_network(5, flow == "directed"))
+    ]
+    links.write_text("".join(f"{u} {v} {w!r}\n" for u, v, w in spaced))
+    model = Infomap(flow=flow, random_state=0).fit(links)
     path = tmp_path / f"partition{suffix}"
     model.write(path)
     with warnings.catch_warnings():
@@ -151,7 +246,7 @@ def test_the_peer_reads_what_is_written(tmp_path, random_network, flow, suffix):
         engine = infomap.Infomap(
             silent=True, two_level=True, no_infomap=True, cluster_data=str(path), flow_model=flow
         )
-        engine.add_links([(int(u), int(v), float(w)) for u, v, w in triples(network)])
+        engine.add_links(spaced)
         engine.run()
         assert engine.codelength == pytest.approx(model.codelength_, abs=1e-9)
         assert engine.num_top_modules == np.unique(model.labels_).size

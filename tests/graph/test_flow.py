@@ -43,6 +43,16 @@ def test_directed_flow_is_the_stationary_walk(random_network, teleport):
     np.testing.assert_allclose(flow.link, link[network.source, network.target], atol=1e-12)
 
 
+def test_a_walk_that_does_not_settle_is_reported(caplog):
+    cycle = [(0, 1, 1.0), (1, 2, 2.0), (2, 0, 3.0)]  # without teleportation it turns for ever
+    random_walk_flow(cycle, "directed", teleport=0)
+    assert "not stationary: after 400 steps with teleport=0 they still change by" in caplog.text
+    caplog.clear()
+    random_walk_flow(cycle, "directed")
+    random_walk_flow([(0, 1), (1, 2), (2, 0), (1, 0)], "directed", teleport=0)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("flow", ["undirected", "directed", "rawdir"])
 def test_no_links_no_flow(flow):
     network = Network.from_links([], [], n_nodes=3, directed=flow != "undirected")

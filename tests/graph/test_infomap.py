@@ -185,6 +185,7 @@ def test_parts_and_isolated_nodes():
     network = Network.from_links([0, 1, 2, 4, 5, 6], [1, 2, 0, 5, 6, 4], n_nodes=9, directed=False)
     model = Infomap(random_state=0).fit(network)
     assert model.n_modules_ == 5  # two triangles, nodes 3, 7 and 8
+    assert np.count_nonzero(np.bincount(model.labels_, model.flow_)) == 2
     assert model.labels_[[3, 7, 8]].tolist() == [2, 3, 4]
     assert model.flow_[[3, 7, 8]].tolist() == [0, 0, 0]
     # inside an isolated triangle a step costs log2(3) bits, and nobody ever changes module
@@ -203,7 +204,7 @@ def test_no_links(flow, n):
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_lone_self_loop(flow):
-    model = Infomap(flow=flow, random_state=0).fit([[2.0]])
+    model = Infomap(flow=flow, random_state=0).fit(np.array([[2.0]]))
     assert model.labels_.tolist() == [0]
     assert model.flow_.tolist() == [1.0]
     assert model.codelength_ == 0.0
@@ -225,6 +226,7 @@ def test_a_complete_graph_is_one_module():
     ("parameters", "message"),
     [
         ({"levels": "auto"}, "levels must be 2 .* got 'auto'"),
+        ({"levels": 2.0}, "levels must be 2 .* got 2.0"),
         ({"flow": "up"}, "flow must be one of 'undirected', 'directed', 'rawdir', got 'up'"),
         ({"quality": "good"}, "quality must be one of 'fast', 'best', got 'good'"),
         ({"teleport": -0.1}, r"teleport must be a finite number in \[0, 1\]"),

@@ -73,6 +73,8 @@ def test_names_of_labels_do_not_matter():
     numbers = map_equation(TRIANGLES, [5, 5, 5, -2, -2, 7])
     words = map_equation(TRIANGLES, ["c", "c", "c", "a", "a", "d"])
     assert numbers.total == words.total
+    for same in (np.array([5.0, 5, 5, -2, -2, 7]), np.array(list("cccaad"), dtype=object)):
+        assert map_equation(TRIANGLES, same).total == words.total
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,13 @@ def test_names_of_labels_do_not_matter():
     [
         ([0, 1], r"labels must have one entry per node, shape \(6,\), got shape \(2,\)"),
         ([[0] * 6], r"got shape \(1, 6\)"),
+        ([0, 0, 0, 1, 1, np.nan], "labels must be all integers or all strings, got nan"),
+        ([0, 0, 0, 1, 1, np.inf], "got inf"),
+        ([0, 0, 0, 1, 1, 1.5], "got 1.5"),
+        ([0, 0, 0, 1, 1, 1j], "got 0j"),
+        (["a", "a", "a", "b", "b", np.nan], "got nan"),
+        (["a", "a", "a", 1, 1, 1], "got 1"),
+        ([None, 0, 0, 0, 0, 0], "got None"),
     ],
 )
 def test_bad_labels(labels, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kexue._core import InputError
-from kexue.graph import knn_graph
+from kexue.graph import knn_graph, neighbors
 
 
 def plain_knn(X, k, least):
@@ -49,6 +49,48 @@ def test_of_equals_the_first_are_taken():
     graph = knn_graph(np.tile([[1.0, 2.0]], (40, 1)), 3)
     assert graph[[20]].indices.tolist() == [0, 1, 2]
     assert graph[[1]].indices.tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_copies_of_rows_are_rows(dtype):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(20, 4))[rng.integers(0, 20, 200)].astype(dtype)
+    X[::3] = rng.normal(size=X[::3].shape)
+    X[5] = X[60] = 0.0
+    # equal rows have equal cosines to all others, to the last bit
+    for k in (1, 7, 30, 199):
+        expected = plain_knn(X, k, 0.3)
+        found = knn_graph(X, k, 0.3).toarray()
+        np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-7)
+    *others, last = np.flatnonzero((X[1] == X).all(axis=1)).tolist()
+    assert len(others) > 2
+    assert knn_graph(X, len(others))[[last]].indices.tolist() == others
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-200, 1e-160, 1e200, 1e305])
+def test_lengths_do_not_matter(scale):
+    X = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0], [0.0, 0.0]])
+    far = X.copy()
+    far[1:] *= scale
+    for other in (X * scale, far):
+        graph = knn_graph(other, 2, 0.1)
+        np.testing.assert_allclose(graph.toarray(), knn_graph(X, 2, 0.1).toarray(), atol=1e-15)
+        assert graph.nnz == 4
+
+
+def test_many_copies_need_no_full_comparison(monkeypatch):
+    # every candidate list beyond the first would be a scan of all pairs
+    X = np.random.default_rng(4).normal(size=(1500, 8))
+    shapes = []
+    nearest = neighbors._nearest
+
+    def spy(unit, width, jobs):
+        shapes.append(unit.shape)
+        return nearest(unit, width, jobs)
+
+    monkeypatch.setattr(neighbors, "_nearest", spy)
+    knn_graph(np.concatenate([X, X, 2 * X]), 10)
+    assert shapes == [(1500, 8)]
 
 
 def test_mutual_links_go_both_ways():

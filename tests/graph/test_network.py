@@ -24,7 +24,9 @@ def links(network):
     "graph",
     [
         PATH,
-        PATH.tolist(),
+        LINKS,
+        [list(link) for link in LINKS],
+        tuple(LINKS),
         np.triu(PATH),
         np.tril(PATH),
         sparse.csr_array(PATH),
@@ -50,6 +52,30 @@ def test_arrays_of_links():
     weighted = np.c_[rows, [1.0, 0.5, 1.5, 1.0]]
     assert links(as_network(weighted, directed=False)) == expected
     assert links(as_network(rows, directed=True))[:2] == [(0, 1, 1.0), (1, 0, 1.0)]
+
+
+@pytest.mark.parametrize("n_links", [1, 2, 3, 4])
+def test_lists_are_links_however_many(n_links):
+    pairs = [(i, i + 1) for i in range(n_links)]
+    expected = [(i, i + 1, 1.0) for i in range(n_links)]
+    assert links(as_network(pairs, directed=True)) == expected
+    assert links(as_network([list(pair) for pair in pairs], directed=True)) == expected
+    weighted = [(u, v, 2.0) for u, v in pairs]
+    assert links(as_network(weighted, directed=True)) == [(u, v, 2.0) for u, v in pairs]
+    ends = np.array(pairs).T
+    if n_links not in (2, 3):  # of arrays, these shapes are a matrix and ambiguous
+        assert links(as_network([ends[0], ends[1]], directed=True)) == expected
+
+
+def test_isolated_nodes_in_proportion():
+    assert as_network([(0, 10_009)], directed=False).n_nodes == 10_010
+    sparse_ids = np.array([[0, 2_000_000_000], [5, 0], [0, 5]])
+    with pytest.raises(InputError, match=r"3 links with node ids up to 2000000000 .* np\.unique"):
+        as_network(sparse_ids, directed=False)
+    ids = np.unique(sparse_ids, return_inverse=True)[1]
+    assert links(as_network(ids, directed=False)) == [(0, 1, 2.0), (0, 2, 1.0)]
+    given = Network.from_links([0], [1], n_nodes=50_000, directed=False)
+    assert given.n_nodes == 50_000
 
 
 def test_an_undirected_graph_read_as_directed_goes_both_ways():
@@ -101,7 +127,7 @@ def test_the_link_list_is_canonical(triples, directed):
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        ([[0, 1], [-1, 0]], r"finite and >= 0, got -1.0 at row 1, column 0"),
+        (np.array([[0, 1], [-1, 0]]), r"finite and >= 0, got -1.0 at row 1, column 0"),
         (np.array([[0, np.nan], [0, 0]]), r"finite and >= 0, got nan at row 0, column 1"),
         (sparse.coo_array(([np.inf], ([2], [0])), shape=(3, 3)), "got inf at row 2, column 0"),
         ([(0, 1, 1.0), (1, 2, -2.0), (2, 3, 1.0), (2, 4, 1.0)], "got -2.0 at row 1, column 2"),
@@ -109,12 +135,24 @@ def test_the_link_list_is_canonical(triples, directed):
         (sparse.csr_array(np.ones((3, 4))), r"must be square, got shape \(3, 4\)"),
         (np.zeros((0, 0)), r"needs at least one node, got a matrix of shape \(0, 0\)"),
         (np.zeros((0, 2), int), "needs at least one node"),
-        ([[0, 1, 0], [2, 0, 0], [0, 0, 0]], "needs a symmetric matrix .* or a triangular one"),
-        ([[0, 1, 2], [1, 2, 0]], r"shape \(2, 3\) may be two weighted links or three links"),
+        (
+            np.diag([1, 2], 1) + np.diag([2, 1], -1),
+            "needs a symmetric matrix .* or a triangular one",
+        ),
+        (
+            np.array([[0, 1, 2], [1, 2, 0]]),
+            r"shape \(2, 3\) may be two weighted links or three links",
+        ),
         ([(0.5, 1), (1, 2), (2, 3)], "source must hold node ids .* got .*0.5.* in link 0"),
         ([(0, 1), (1, -2), (2, 3)], "target must hold node ids .* got -2 in link 1"),
         ([(0, 2**40), (1, 2), (2, 3)], "renumber the nodes"),
-        ([["a", "b"]], "must be numeric and 2-D"),
+        (np.array([["a", "b"]]), "must be numeric and 2-D"),
+        ([["a", "b"]], r"a list of links must hold .* got shape \(1, 2\), dtype <U1"),
+        ([[0, 1, 0, 0]] * 4, r"a list of links .* got shape \(4, 4\).* must be a NumPy array"),
+        ([(0, 1), (1, 2, 3.0)], "a list of links .* got rows of different lengths"),
+        ([], r"a list of links .* got shape \(0,\)"),
+        (np.array([[0, 1j], [1j, 0]]), "must be numeric and 2-D"),
+        (sparse.csr_array(np.array([[0, 1j], [1j, 0]])), "must be real numbers, got dtype complex"),
         (nx.DiGraph([(0, 1)]), "the graph is directed, but an undirected one is asked for"),
     ],
 )
@@ -136,6 +174,7 @@ def test_other_objects_and_missing_files(tmp_path):
         (((0, 1), (1,)), "must be 1-D of one length"),
         (((0, 1), (1, 5), None), "node ids must be < n_nodes = 4, got 5"),
         ((("a",), ("b",)), "source must hold node ids"),
+        (((0,), (1,), (1j,)), "link weights must be real numbers, got dtype complex128"),
     ],
 )
 def test_bad_link_arrays(arguments, message):

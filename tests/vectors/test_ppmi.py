@@ -47,6 +47,17 @@ def test_direction_is_kept():
     assert of["a"] @ of["d"] < 0.01
 
 
+@pytest.mark.parametrize("n_components", [2, 3, 5, 7, 100])
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_words_in_the_same_company_have_the_same_vector(n_components, exponent):
+    """Whatever the rank: directions in which the matrix is zero must not count."""
+    documents = [["x", "a", "y"], ["x", "b", "y"], ["y", "c", "z"], ["z", "d", "x"]] * 5
+    model = PPMI(n_components, window=1, exponent=exponent).fit(documents)
+    a, b = model.words_.index("a"), model.words_.index("b")
+    assert model.vectors_[a] == pytest.approx(model.vectors_[b], abs=1e-5)
+    assert model.vectors_.shape[1] == model.singular_values_.size <= 7
+
+
 def test_truncated_agrees_with_dense_svd():
     rng = np.random.default_rng(1)
     ids = rng.zipf(1.5, 20_000) % 400
@@ -80,6 +91,7 @@ def test_boundaries_and_rare_words():
         ({"min_count": 9}, DOCUMENTS, InputError, "no word occurs min_count=9 times among 11"),
         ({"n_components": 0}, DOCUMENTS, InputError, "n_components must be an int >= 1, got 0"),
         ({"window": 0}, DOCUMENTS, InputError, "window must be an int >= 1, got 0"),
+        ({"min_count": 1}, [["a"], ["b"]], InputError, "no two words are neighbours more often"),
         ({"smoothing": 2}, DOCUMENTS, InputError, r"smoothing must be a finite number in \[0, 1\]"),
     ],
 )

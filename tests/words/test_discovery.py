@@ -1,6 +1,8 @@
 """Word discovery on text whose words are known."""
 
 import lzma
+import unicodedata
+import warnings
 
 import numpy as np
 import pytest
@@ -161,12 +163,30 @@ def test_mixed_scripts_and_texts_without_words():
     assert WordDiscoverer().fit(["!!", "!"]).transform(["!"]) == [["!"]]
 
 
+@pytest.mark.parametrize("atoms", ["auto", "character"])
+def test_marks_stay_with_their_letters(atoms):
+    text = ["ยืนยันตัวเพื่อยอมรับ", "เพื่อตัวยืนยัน", "ยอมรับเพื่อน", "か\u3099\u3099\u3099\u3099\u3099き"] * 9
+    model = WordDiscoverer(atoms=atoms).fit(text)
+    words = [word for tokens in model.transform(text) for word in tokens]
+    assert "".join(words) == "".join(text)
+    assert not [word for word in words if unicodedata.category(word[0])[0] == "M"]
+    assert model.tokens_.counts @ model.tokens_.lengths == model.tokens_.codes.size
+
+
+def test_characters_that_never_stand_side_by_side():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = WordDiscoverer().fit(["中,国,中,a"] * 3)
+    assert model.transform(["中国"]) == [["中", "国"]]
+
+
 def test_estimator():
     model = clone(WordDiscoverer(penalty=-3.0, max_length=3))
     assert model.get_params()["penalty"] == -3.0
     with pytest.raises(NotFittedError):
         model.transform(["红楼"])
     assert model.fit(iter(POEM * 2)) is model
+    assert model.fit_transform(POEM * 2) == model.transform(POEM * 2)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +201,7 @@ def test_estimator():
         ({"penalty": float("nan")}, POEM, InputError, "penalty must be a finite number, got nan"),
         ({"atoms": "words"}, POEM, InputError, "atoms must be one of 'auto', 'character'"),
         ({"normalize": "nfd"}, POEM, InputError, "normalize must be one of 'nfkc', None"),
+        ({"n_jobs": 0}, POEM, InputError, "n_jobs must be an int >= 1, got 0"),
         ({"memory": "much"}, POEM, InputError, "memory must be a size"),
     ],
 )

@@ -26,6 +26,7 @@ def test_perfect_and_empty():
     ("pred", "gold", "message"),
     [
         ([["a"]], [], "pred has 1 texts and gold has 0"),
+        ([["a", ""]], [["a"]], "text 0: tokens must not be empty"),
         ([["a"], ["bc"]], [["a"], ["bd"]], "text 1: pred and gold spell different characters"),
     ],
 )

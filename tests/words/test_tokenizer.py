@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kexue._core import InputError
-from kexue.corpus.scripts import DIGIT, LETTER, character_classes, fold_table
+from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes, fold_table
 from kexue.words import UnigramTokenizer
 
 CLASSES = character_classes()
@@ -22,14 +23,15 @@ def fold(text):
 
 def cuts(text, atoms):
     kinds = [CLASSES[ord(c)] for c in text]
-    return [
-        i
-        for i in range(len(text) + 1)
-        if atoms == "character"
-        or i in (0, len(text))
-        or kinds[i] != kinds[i - 1]
-        or kinds[i] not in (LETTER, DIGIT)
-    ]
+
+    def allowed(i):
+        if i in (0, len(text)):
+            return True
+        if kinds[i] == EXTENDING and kinds[i - 1] in (JOINING, EXTENDING):
+            return False
+        return atoms == "character" or kinds[i] != kinds[i - 1] or kinds[i] not in (LETTER, DIGIT)
+
+    return [i for i in range(len(text) + 1) if allowed(i)]
 
 
 def all_paths(text, tokenizer):
@@ -59,13 +61,13 @@ def all_paths(text, tokenizer):
     return walk(0)
 
 
-PIECES = st.text("红楼梦ab 1２!", min_size=1, max_size=3)
+PIECES = st.text("红楼梦ab 1２!\u3099", min_size=1, max_size=3)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(PIECES, st.integers(1, 9), min_size=1, max_size=8),
-    st.text("红楼梦ab 1２!", max_size=9),
+    st.text("红楼梦ab 1２!\u3099", max_size=9),
     st.sampled_from(["auto", "character"]),
 )
 def test_finds_the_best_of_all_segmentations(words, text, atoms):
@@ -123,6 +125,19 @@ def test_save_and_load(tmp_path, atoms):
     assert path.read_bytes() == (tmp_path / "twice.json").read_bytes()
 
 
+def test_one_long_word_does_not_slow_all_others_down():
+    text = "a " * 50_000
+    seconds = []
+    for words in ({"a": 1, " ": 1}, {"a": 1, " ": 1, "a" * 200_000: 1}):
+        tokenizer = UnigramTokenizer(words)
+        tokenizer.tokenize(text)
+        start = time.perf_counter()
+        assert len(tokenizer.offsets(text)) == 100_000
+        seconds.append(time.perf_counter() - start)
+    # trying all lengths up to the longest word made this a thousand times slower
+    assert seconds[1] < 20 * seconds[0]
+
+
 def test_a_long_line_without_a_break():
     tokenizer = UnigramTokenizer({"红楼": 3, "楼梦": 2, "梦": 1})
     text = "红楼梦" * 200_000
@@ -144,6 +159,7 @@ def _bad_file(tmp_path, content):
         (lambda _: UnigramTokenizer({"": 1}), InputError, "non-empty strings, got ''"),
         (lambda _: UnigramTokenizer({"a": 0}), InputError, "count of 'a' must be an int >= 1"),
         (lambda _: UnigramTokenizer({"a": 1.5}), InputError, "count of 'a' must be an int >= 1"),
+        (lambda _: UnigramTokenizer({"a": 2**53}), InputError, "must sum to less than 2"),
         (lambda _: UnigramTokenizer({"a": 1}, atoms="x"), InputError, "atoms must be one of"),
         (
             lambda _: UnigramTokenizer({"a": 1}).tokenize(b"a"),
@@ -154,6 +170,17 @@ def _bad_file(tmp_path, content):
         (lambda _: UnigramTokenizer.load(Path("absent.json")), FileNotFoundError, "absent.json"),
         (lambda t: UnigramTokenizer.load(_bad_file(t, "{}")), InputError, "is not a tokenizer"),
         (lambda t: UnigramTokenizer.load(_bad_file(t, "\x80")), InputError, "is not a tokenizer"),
+        (
+            lambda t: UnigramTokenizer.load(
+                _bad_file(
+                    t,
+                    '{"format": "kexue-unigram-1", "words": [1], "atoms": "auto", '
+                    '"normalize": null}',
+                )
+            ),
+            InputError,
+            "is not a tokenizer",
+        ),
         (
             lambda t: UnigramTokenizer.load(_bad_file(t, json.dumps({"format": "x"}))),
             InputError,

@@ -1,6 +1,6 @@
 """The few things that every room needs; nothing else is shared between rooms."""
 
-from kexue._core.atomic import atomic_path, write_bytes, write_text
+from kexue._core.atomic import atomic_path, leftovers, write_bytes, write_text
 from kexue._core.errors import InputError
 from kexue._core.memory import format_memory, parse_memory
 from kexue._core.optional import require
@@ -18,6 +18,7 @@ __all__ = [
     "check_texts_argument",
     "effective_jobs",
     "format_memory",
+    "leftovers",
     "parse_memory",
     "require",
     "run_beside",

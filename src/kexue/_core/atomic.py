@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# mkstemp makes private files; a result has the mode that the user's umask gives. Asked for once,
+# because asking sets it for a moment for all threads.
+_umask = os.umask(0)
+os.umask(_umask)
+_MODE = 0o666 & ~_umask
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -14,7 +20,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file is flushed to disk before the rename, and removed if the body
     raises, so that after a kill or a full disk `path` holds either its old content or
     its new content, whole. The temporary name keeps the suffix, for libraries that
-    choose a format by it.
+    choose a format by it; what a kill leaves behind is found by `leftovers`.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -25,15 +31,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
-        # mkstemp makes private files; a result has the mode that the user's umask gives
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(_MODE)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def leftovers(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the temporary files that killed writes of `path` left beside it."""
+    target = Path(path)
+    prefix = f".{target.name}."
+    if not target.parent.is_dir():
+        return []
+    return [
+        file
+        for file in target.parent.iterdir()
+        if file.name.startswith(prefix) and file.name.endswith(f".part{target.suffix}")
+    ]
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

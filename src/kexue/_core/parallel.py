@@ -16,17 +16,20 @@ R = TypeVar("R")
 def effective_jobs(n_jobs: int | None) -> int:
     """Return the number of threads for `n_jobs`.
 
-    ``None`` and ``-1`` mean every processor this process may use; ``-2`` leaves one free.
+    As in scikit-learn: ``None`` means 1, ``-1`` every processor that this process may use,
+    ``-2`` all but one.
     """
-    processors = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
     if n_jobs is None:
-        return processors
+        return 1
     jobs = check_int("n_jobs", n_jobs)
     if jobs == 0:
         check_int("n_jobs", jobs, minimum=1)
-    return jobs if jobs > 0 else max(1, processors + 1 + jobs)
+    if jobs > 0:
+        return jobs
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, processors + 1 + jobs)
 
 
 def thread_map(function: Callable[[T], R], items: Iterable[T], n_jobs: int) -> list[R]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -38,6 +39,10 @@ WINDOW = 1
 # come from `python -m benchmarks.atlas.choosing`.
 EXPONENT = 0.0
 
+# With as many dimensions as words every word resembles only itself. More dimensions save more
+# bits at any size, but below four words for each they do so by leaving words alone.
+WORDS_PER_DIMENSION = 4
+
 Progress = Callable[[str, float, int], None]
 
 
@@ -57,22 +62,22 @@ class Atlas(BaseEstimator):
         Words used less often have no vector and no community.
     vectors : {"ppmi"}
     n_components : int
-        Dimension of the vectors.
+        Dimension of the vectors; at most a quarter of the number of words.
     random_state : None, int, RandomState or Generator
         Draws the held-out part, the SVD's start and Infomap's order of visits.
     n_jobs : int or None
-        Threads; the result is the same for any number.
+        Threads: None means 1, -1 all processors. The result is the same for any number.
     memory : int or str
         Most bytes for counting, see `kexue.corpus.count_ngrams`.
     workdir : path or None
         Folder where finished stages are kept; a later `fit` on the same text with the same
-        parameters takes them from there.
+        parameters and versions takes them from there. For one run at a time.
 
     Attributes
     ----------
     words_ : polars.DataFrame
         Every token type of the learned text, columns as in `kexue.words.word_table` and
-        ``community`` (int32, -1 outside of the network).
+        ``community`` (int32, from 1; null outside of the network).
     tokenizer_ : UnigramTokenizer
     vectors_ : float32 array of shape (n_placed, n_components)
         White space, which is skipped when neighbours are counted, has the zero vector.
@@ -81,8 +86,9 @@ class Atlas(BaseEstimator):
     similarity_ : scipy.sparse.csr_array of shape (n_placed, n_placed)
         Cosines of each word's nearest neighbours.
     labels_ : int64 array of shape (n_placed,)
-        Community of each of these words, 0 the one of most flow. A word that resembles no
-        other, such as the comma, is a community of its own.
+        Community of each of these words; those that make up most of the text first, and
+        last the words, such as the comma, that resemble no other and stand alone. One less
+        than the number in tables, in the tree and on the page.
     word_flow_ : float64 array of shape (n_placed,)
         Share of an endless walk on `similarity_` spent at each word.
     codelength_ : float
@@ -93,6 +99,10 @@ class Atlas(BaseEstimator):
     train_, held_out_ : Tokens
         The two parts, segmented; `held_out_` is None if the text was too short.
     split_ : Split
+    n_documents_, n_characters_ : int
+        Of the whole corpus.
+    fingerprint_ : str
+        SHA-256 of the corpus, see `kexue.corpus.Texts.fingerprint`.
     timings_ : dict of str to float
         Seconds of each stage.
 
@@ -149,14 +159,15 @@ class Atlas(BaseEstimator):
         folder = None if self.workdir is None else Path(self.workdir) / ".stages"
         clock = _Clock(progress)
 
-        reader = as_texts(texts)
-        self.fingerprint_ = reader.fingerprint()
-        codes = reader.codes()
+        codes = as_texts(texts).codes()
         check_repeats(codes)
+        self.fingerprint_ = hashlib.sha256(np.ascontiguousarray(codes, "<u4").data).hexdigest()
+        self.n_documents_ = int(np.count_nonzero(codes == DOCUMENT_END))
+        self.n_characters_ = codes.size - self.n_documents_
         self.split_ = split_corpus(codes, seed)
         clock.lap("read", codes.size)
 
-        cache = StageCache(folder, fresh=fresh)
+        self._cache = cache = StageCache(folder, fresh=fresh)
         depends = [self.fingerprint_, seed]
         # the compressors take as long as all the rest, on one thread
         with run_beside(lambda stop: self._compress(cache, depends, stop), jobs) as references:
@@ -171,7 +182,6 @@ class Atlas(BaseEstimator):
             self.references_ = references()
         self.words_ = self._word_table(classes)
         clock.lap("ledger", codes.size)
-        cache.prune()
         self.seed_ = seed
         self.timings_ = clock.laps
         return self
@@ -205,7 +215,11 @@ class Atlas(BaseEstimator):
         from kexue.atlas.files import write_atlas
 
         check_is_fitted(self, "ledger_")
-        return write_atlas(self, Path(folder), title or Path(folder).name)
+        return write_atlas(self, Path(folder), title or Path(folder).resolve().name)
+
+    def forget_other_stages(self) -> None:
+        """Remove from `workdir` the stages of other texts and parameters."""
+        self._cache.prune()
 
     def _place(self, word: str) -> int:
         try:
@@ -261,10 +275,12 @@ class Atlas(BaseEstimator):
             walk = ids[~tokens.blank[tokens.ids]]
             blanks = np.flatnonzero(tokens.blank & (tokens.counts >= self.min_count))
             vectors = np.zeros((blanks.size, self.n_components), np.float32)
-            if np.bincount(walk[walk >= 0], minlength=1).max() < self.min_count:
+            frequent = np.bincount(walk[walk >= 0], minlength=1) >= self.min_count
+            if np.count_nonzero(frequent) < 2:
                 return {"vectors": vectors, "placed": blanks}
+            n_words = int(np.count_nonzero(frequent))
             model = PPMI(
-                self.n_components,
+                min(self.n_components, max(2, n_words // WORDS_PER_DIMENSION)),
                 window=WINDOW,
                 exponent=EXPONENT,
                 min_count=self.min_count,
@@ -297,7 +313,8 @@ class Atlas(BaseEstimator):
                 n_jobs=jobs,
             )
             model = Infomap(levels=2, flow="directed", random_state=seed, n_jobs=jobs).fit(graph)
-            return _graph_arrays(graph, model.labels_, model.flow_, model.codelength_)
+            labels = by_use(model.labels_, self.train_.counts[self.placed_types_])
+            return _graph_arrays(graph, labels, model.flow_, model.codelength_)
 
         found = cache.run("communities", depends, compute)
         self.similarity_ = sparse.csr_array(
@@ -311,10 +328,11 @@ class Atlas(BaseEstimator):
         import polars as pl
 
         table = word_table(self.train_)
+        number = classes.of_type - 1
         community = pl.DataFrame(
             {
                 "word": self.train_.spellings,
-                "community": np.maximum(classes.of_type - 2, -1).astype(np.int32),
+                "community": pl.Series(number, dtype=pl.Int32).set(pl.Series(number < 1), None),
             }
         )
         return table.join(community, on="word", how="left", maintain_order="left")
@@ -339,6 +357,19 @@ def check_repeats(codes: np.ndarray) -> None:
         f"nothing repeats: no two neighbouring characters occur twice in the {codes.size:,} "
         "characters given, so there is no structure to learn; give more text"
     )
+
+
+def by_use(labels: np.ndarray, uses: np.ndarray) -> np.ndarray:
+    """Number communities by how much of the text their words make up, lone words last.
+
+    Not by flow: on a graph of nearest neighbours that gathers at odd words which happen to be
+    near many others.
+    """
+    size, use = np.bincount(labels), np.bincount(labels, uses)
+    order = np.lexsort((np.arange(size.size), -use, size == 1))
+    number = np.empty(size.size, np.int64)
+    number[order] = np.arange(size.size)
+    return number[labels]
 
 
 class _Clock:

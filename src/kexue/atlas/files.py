@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kexue import __version__
-from kexue._core import InputError, atomic_path, write_text
+from kexue._core import InputError, atomic_path, leftovers, write_bytes, write_text
+from kexue.atlas.stages import versions
 
 if TYPE_CHECKING:
     from kexue.atlas.atlas import Atlas
@@ -17,6 +16,16 @@ if TYPE_CHECKING:
 FORMAT = "kexue-atlas-1"
 RUN = "run.json"
 STAGES = ".stages"
+FILES = (
+    "atlas.html",
+    "tokenizer.json",
+    "words.parquet",
+    "vectors.safetensors",
+    "communities.tree",
+    "ledger.json",
+    "timings.json",
+    RUN,
+)
 
 
 def check_folder(folder: Path) -> None:
@@ -25,13 +34,11 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file; name a folder to write the atlas to")
     if not folder.is_dir():
         return
-    names = {path.name for path in folder.iterdir()}
-    if not names or STAGES in names or is_atlas(folder):
-        return
-    raise InputError(
-        f"{folder} holds something else ({', '.join(sorted(names)[:3])}, ...); name an empty or "
-        "new folder with -o"
-    )
+    ours = {*FILES, STAGES} | {path.name for name in FILES for path in leftovers(folder / name)}
+    foreign = sorted({path.name for path in folder.iterdir()} - ours)
+    if foreign and not is_atlas(folder):
+        listed = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise InputError(f"{folder} holds something else ({listed}); name an empty or new folder")
 
 
 def is_atlas(folder: Path) -> bool:
@@ -64,23 +71,31 @@ def write_atlas(
     atlas: Atlas, folder: Path, title: str, gold: dict[str, float] | None = None
 ) -> Path:
     """Write every file of an atlas; ``run.json`` comes last and says that all are there."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     from kexue.atlas.page import render_page
     from kexue.atlas.report import describe
     from kexue.graph import write_tree
 
     check_folder(folder)
+    # from here on the folder is no finished atlas until the last file is written
+    (folder / RUN).unlink(missing_ok=True)
+    for name in FILES:
+        for path in leftovers(folder / name):
+            path.unlink()
     run = run_record(atlas)
     facts = [(name, str(value)) for name, value in {**run["arguments"], **run["versions"]}.items()]
     facts.append(("sha256 of the documents", run["input"]))
+    # a name of a file need not be text
+    title = title.encode("utf-8", "replace").decode("utf-8")
     write_text(folder / "atlas.html", render_page(describe(atlas, title, facts, gold)))
     atlas.tokenizer_.save(folder / "tokenizer.json")
-    with atomic_path(folder / "words.parquet") as temporary:
-        atlas.words_.write_parquet(temporary)
-    with atomic_path(folder / "vectors.safetensors") as temporary:
-        words = json.dumps(atlas.placed_words_)
-        save_file({"vectors": atlas.vectors_}, temporary, metadata={"words": words})
+    with atomic_path(folder / "words.parquet") as temporary, open(temporary, "wb") as file:
+        atlas.words_.write_parquet(file)
+    words = json.dumps(atlas.placed_words_)
+    write_bytes(
+        folder / "vectors.safetensors", save({"vectors": atlas.vectors_}, metadata={"words": words})
+    )
     write_tree(
         folder / "communities.tree",
         atlas.labels_,
@@ -97,17 +112,12 @@ def write_atlas(
     _write_json(folder / "ledger.json", ledger)
     _write_json(folder / "timings.json", {"seconds": atlas.timings_, "jobs": atlas.n_jobs})
     _write_json(folder / RUN, run)
+    atlas.forget_other_stages()
     return folder
 
 
 def run_record(atlas: Atlas) -> dict[str, Any]:
     """Return all that the content of an atlas depends on."""
-    import numba
-    import numpy as np
-    import scipy
-    import sklearn
-
-    packages = (np, scipy, numba, sklearn)
     arguments = atlas.get_params()
     for name in ("n_jobs", "memory", "workdir"):  # these change no byte
         arguments.pop(name)
@@ -117,11 +127,7 @@ def run_record(atlas: Atlas) -> dict[str, Any]:
         "arguments": {**arguments, "random_state": atlas.seed_},
         "input": atlas.fingerprint_,
         "held_out": {"unit": split.unit, "of": split.n_units, "drawn": split.drawn.tolist()},
-        "versions": {
-            "kexue": __version__,
-            "python": platform.python_version(),
-            **{package.__name__: package.__version__ for package in packages},
-        },
+        "versions": versions(),
     }
 
 

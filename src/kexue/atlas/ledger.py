@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from scipy import sparse
 
 from kexue.corpus.texts import DOCUMENT_END, decode_codes
 from kexue.words.tokens import Tokens, character_bits, length_bits, spelling_bits
@@ -114,15 +115,18 @@ def entropy_ledger(train: Tokens, classes: Classes, held_out: Tokens | None) -> 
     return [LedgerRow(*row) for row in rows]
 
 
-def class_pairs(tokens: Tokens, classes: Classes) -> np.ndarray:
+def class_pairs(tokens: Tokens, classes: Classes) -> sparse.csr_array:
     """Count the classes of neighbouring tokens, float64 of shape (n_classes, n_classes).
 
     The walk is closed, last token to first, so that both margins are the class counts.
     """
     walk = classes.of_type[tokens.ids]
-    k = classes.n_classes
-    pairs = np.bincount(np.roll(walk, 1) * k + walk, minlength=k * k)
-    return pairs.reshape(k, k).astype(np.float64)
+    pairs = np.roll(walk, 1) * classes.n_classes + walk
+    distinct, counts = np.unique(pairs, return_counts=True)
+    return sparse.csr_array(
+        (counts.astype(np.float64), np.divmod(distinct, classes.n_classes)),
+        shape=(classes.n_classes, classes.n_classes),
+    )
 
 
 def compressor_bits(codes: np.ndarray, stop: Event | None = None) -> dict[str, float]:
@@ -147,16 +151,16 @@ def compressor_bits(codes: np.ndarray, stop: Event | None = None) -> dict[str, f
     return bits
 
 
-def _pair_information(pairs: np.ndarray) -> float:
+def _pair_information(pairs: sparse.csr_array) -> float:
     """Return the mutual information of neighbouring classes, bits, summed over the walk."""
-    total = pairs.sum()
     margin = pairs.sum(axis=0)
+    total = float(margin.sum())
 
     def plogp(x: np.ndarray) -> float:
         x = x[x > 0]
         return float(x @ np.log2(x))
 
-    return plogp(pairs.ravel()) + float(total * np.log2(total)) - 2 * plogp(margin)
+    return plogp(pairs.data) + total * float(np.log2(total)) - 2 * plogp(margin)
 
 
 def _held_out_bits(train: Tokens, classes: Classes, held_out: Tokens) -> list[float | None]:
@@ -184,14 +188,15 @@ def _held_out_bits(train: Tokens, classes: Classes, held_out: Tokens) -> list[fl
 
     pairs = class_pairs(train, classes)
     size = pairs.sum(axis=1)
-    followers = np.count_nonzero(pairs, axis=1)
+    followers = np.diff(pairs.indptr)
     share = (size + (np.arange(size.size) == RARE)) / (size.sum() + 1)
     walk = np.where(known, classes.of_type[ids], RARE)
     before = np.roll(walk, 1)
     # a class that training never visited has no followers: its successors are as frequent
     # as everywhere
     weight = np.maximum(followers, 1)[before]
-    chance = (pairs[before, walk] + weight * share[walk]) / (size[before] + weight)
+    seen_together = np.asarray(pairs[before, walk]).ravel()
+    chance = (seen_together + weight * share[walk]) / (size[before] + weight)
     escape = (once + 1) / (size[RARE] + 2)
     rarer = np.where(walk == RARE, np.log2(1 - escape), 0.0)
     inside = np.log2(np.maximum(size[walk], 1)) - rarer - frequency

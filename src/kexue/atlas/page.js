@@ -238,8 +238,6 @@
     const add = (id, parent, text, value, tone, hover) =>
       nodes.push({ id, parent, text: `\u00a0${safe(text)}`, value, tone, hover: safe(hover) });
     const placed = communities.reduce((sum, c) => sum + c.share, 0);
-    const totals = communities.map(() => 0);
-    words.community.forEach((c, i) => { if (c >= 0) totals[c] += words.count[i]; });
     const many = `${whole(communities.length)} communities`;
     // the roots of sums add up in another order than the parts
     add("all", "", "All words", placed * (1 + 1e-6), "none", many);
@@ -250,7 +248,7 @@
       const size = `${share(community.share)} of the text, ${whole(community.size)} words`;
       add(`c${c}`, parent, `${c + 1} ${label(c)}`, community.share, tone, `${title(c)}. ${size}`);
       // parts must not exceed the whole by a rounding error, or nothing is drawn
-      const unit = (community.share * (1 - 1e-9)) / Math.max(totals[c], 1);
+      const unit = (community.share * (1 - 1e-9)) / Math.max(community.uses, 1);
       let left = community.share;
       for (const i of community.members) {
         const value = words.count[i] * unit;

@@ -63,8 +63,9 @@ class Community:
 
     Parameters
     ----------
-    index, size : int
-        Its number in `WordTable.community`, >= 0; how many words it has.
+    index, size, uses : int
+        Its number in `WordTable.community`, >= 0; how many words it has; how many tokens of
+        the text they are.
     label : sequence of str
         Its most frequent words, the name it goes by on the page.
     share : float
@@ -76,6 +77,7 @@ class Community:
     index: int
     label: Sequence[str]
     share: float
+    uses: int
     size: int
     members: Sequence[int]
 
@@ -205,6 +207,7 @@ def _json(page: Page) -> str:
             {
                 "label": list(c.label),
                 "share": float(c.share),
+                "uses": int(c.uses),
                 "size": int(c.size),
                 "members": [int(j) for j in c.members[:12]],
             }
@@ -288,7 +291,7 @@ def _staircase(page: Page) -> str:
         parts.append(step)
     place = -1.0
     for name, value in sorted(page.references.items(), key=lambda item: item[1]):
-        place = max(value / top, place + 0.14)  # so that two labels never share a line
+        place = max(value / top, place + 0.075)  # so that two labels never share a line
         label = (_tag("span", name), " ", _tag("b", _bits(value)))
         parts.append(_tag("div", class_="reference", style=_share("bottom", value / top)))
         parts.append(_tag("span", *label, class_="tag", style=_share("bottom", place)))
@@ -335,8 +338,9 @@ def _legend(page: Page) -> Iterator[ET.Element]:
 
 def _reading(page: Page) -> str:
     sentence = (
-        f"The text reads as {page.tokens:,} tokens in a row; the table holds "
-        f"{len(page.words.word):,} different words. Click a word for its neighbours."
+        f"The text learned from reads as {page.tokens:,} tokens in a row; the table holds the "
+        f"{len(page.words.word):,} different words, single characters included, that save most. "
+        "Click a word for its neighbours."
     )
     if page.gold is None:
         return sentence

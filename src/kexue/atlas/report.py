@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_WORDS = 20_000
 N_SAMPLES = 12
 N_NEIGHBOURS = 10
+WORD_LIKE = re.compile(r"[^\W_]")
 METHODS = [
     (
         "Words",
@@ -62,8 +63,8 @@ def describe(
     shown = table.filter(table["word"].str.contains(r"[\p{L}\p{N}]")).head(MAX_WORDS)
     return Page(
         title=title,
-        documents=int(np.count_nonzero(tokens.codes == DOCUMENT_END)),
-        characters=int(tokens.codes.size),
+        documents=atlas.n_documents_,
+        characters=atlas.n_characters_,
         tokens=int(tokens.ids.size),
         words_found=word_like.height,
         held_out_documents=atlas.split_.drawn.size if atlas.split_.unit == "documents" else None,
@@ -105,11 +106,11 @@ def plain_notes(atlas: Atlas) -> list[str]:
         "which communities follow each other saves "
         f"{words.in_sample - communities.in_sample:.2f} more."
     ]
-    n_communities = int(atlas.labels_.max(initial=-1)) + 1
-    if n_communities < 2:
+    sizes = np.bincount(atlas.labels_, minlength=1)
+    if sizes.max() < 2 or sizes.size < 2:
         notes.append(
-            "The similarity network has no communities to speak of, so the communities row adds "
-            "nothing: too few words are frequent enough to be compared."
+            "The similarity network has no communities to speak of: too few words are frequent "
+            "enough to be compared, and what the communities row saves it owes to single words."
         )
     if words.held_out is not None and communities.held_out is not None:
         assert characters.held_out is not None
@@ -120,13 +121,18 @@ def plain_notes(atlas: Atlas) -> list[str]:
     notes.append(
         f"With lexicon and partition written down too, the last row costs {costs:.2f} bits per "
         f"character against {spelled:.2f} for the characters and their alphabet: what was "
-        f"learned {verb} for itself on a text of this size."
+        f"learned {verb} for itself on a text of this size, the frequencies of words and "
+        "characters, which are not charged, left aside."
     )
     best = min(atlas.references_, key=lambda name: atlas.references_[name])
-    notes.append(
-        f"For comparison, {best} writes the same text in {atlas.references_[best]:.2f} bits per "
-        "character, by repeating long stretches; it names no word."
+    bits = atlas.references_[best]
+    verdict = (
+        f"{best} is better at mere compression: it writes the same text in {bits:.2f} bits per "
+        f"character all told, against these {costs:.2f}"
+        if bits < costs
+        else f"For comparison, {best} writes the same text in {bits:.2f} bits per character"
     )
+    notes.append(f"{verdict}. It does so by repeating long stretches, and names no word.")
     return notes
 
 
@@ -166,43 +172,43 @@ def _words(atlas: Atlas, shown: object) -> WordTable:
         freedom=freedom.tolist(),
         bits_saved=shown["bits_saved"].to_list(),
         bits_net=shown["bits_net"].to_list(),
-        community=shown["community"].to_list(),
+        community=(shown["community"].fill_null(0) - 1).to_list(),
         neighbours=neighbours,
     )
 
 
 def _communities(atlas: Atlas, shown: list[str]) -> list[Community]:
-    """Return the communities by their share of the text, frequent words first.
-
-    Not by flow: on a graph of nearest neighbours that gathers at odd words which happen to be
-    near many others. A word that resembles no other, such as the comma, comes last.
-    """
     row = {word: i for i, word in enumerate(shown)}
     uses = atlas.train_.counts[atlas.placed_types_]
-    members: dict[int, list[int]] = {}
+    members: list[list[int]] = [[] for _ in range(int(atlas.labels_.max(initial=-1)) + 1)]
     for place, label in enumerate(atlas.labels_.tolist()):  # most frequent words come first
-        members.setdefault(label, []).append(place)
+        members[label].append(place)
     communities = []
-    for index, places in members.items():
+    for index, places in enumerate(members):
         words = [atlas.placed_words_[place] for place in places]
-        named = [word for word in words if word.strip()] or ["white space"]
+        # a name is made of words; punctuation only names a community that has nothing else
+        named = [word for word in words if WORD_LIKE.search(word)]
+        named = named or [word for word in words if word.strip()] or ["white space"]
+        total = int(uses[places].sum())
         communities.append(
             Community(
                 index=index,
                 label=named[:5],
-                share=float(uses[places].sum() / atlas.train_.ids.size),
+                share=total / atlas.train_.ids.size,
+                uses=total,
                 size=len(places),
                 members=[row[word] for word in words if word in row],
             )
         )
-    return sorted(communities, key=lambda c: (c.size == 1, -c.share, c.index))
+    return communities
 
 
 def _samples(atlas: Atlas) -> list[list[tuple[str, int]]]:
     """Return sentences of 12 to 80 characters, drawn from the held-out text if there is any."""
     tokens = atlas.held_out_ or atlas.train_
     table = atlas.words_
-    community = dict(zip(table["word"].to_list(), table["community"].to_list(), strict=True))
+    numbers = (table["community"].fill_null(0) - 1).to_list()
+    community = dict(zip(table["word"].to_list(), numbers, strict=True))
     text = decode_codes(np.where(tokens.codes == DOCUMENT_END, 0x1E, tokens.codes))
     ends = [match.end() for match in re.finditer("[\x1e。！？]|[.!?](?=\\s)", text)]
     starts = [0, *ends[:-1]]

@@ -45,7 +45,9 @@ def split_corpus(codes: np.ndarray, seed: int) -> Split:
     unit = "documents"
     if ends.size < MIN_DOCUMENTS:
         unit = "blocks"
-        ends = np.union1d(ends, np.arange(BLOCK, codes.size, BLOCK))
+        edges = np.arange(BLOCK, codes.size, BLOCK)
+        # a block must not consist of the end of a document alone
+        ends = np.union1d(ends, edges[codes[edges] != DOCUMENT_END])
     begins = np.concatenate(([0], ends[:-1]))
     n = ends.size
     drawn = np.sort(np.random.default_rng(seed).permutation(n)[: n // 10])

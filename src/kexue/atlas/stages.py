@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,16 @@ import numpy as np
 from kexue import __version__
 from kexue._core import atomic_path
 
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "scikit-learn",
+    "polars",
+    "plotly",
+    "safetensors",
+    "zstandard",
+)
 Arrays = dict[str, np.ndarray]
 
 
@@ -60,14 +73,24 @@ class StageCache:
         return arrays
 
     def prune(self) -> None:
-        """Remove the files of other inputs and settings."""
+        """Remove the files of other inputs and settings, and what killed runs left."""
         if self.folder is not None and self.folder.exists():
             for path in self.folder.iterdir():
-                if path not in self._used:
+                if path.is_file() and path not in self._used:
                     path.unlink()
 
 
 def stage_key(name: str, depends_on: Any) -> str:
-    """Return a digest of a stage and all it depends on, this version of kexue included."""
-    text = json.dumps([__version__, name, depends_on], sort_keys=True)
+    """Return a digest of a stage and all it depends on, the versions of packages included."""
+    text = json.dumps([versions(), name, depends_on], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of all packages that results may depend on."""
+    return {
+        "kexue": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }

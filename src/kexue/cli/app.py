@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import Enum
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kexue.cli.console import exit_codes, print_ledger, print_pairs, stage_lines
+
+FORMATS = (".txt", ".text", ".md", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 if TYPE_CHECKING:
     from kexue.corpus import Texts
@@ -67,9 +70,7 @@ DocumentsOption = Annotated[Documents, typer.Option(help="What one document is."
 Encoding = Annotated[str, typer.Option(help="Encoding of the files.")]
 MaxLength = Annotated[int, typer.Option(help="Longest word in scripts without blanks, 1 to 4.")]
 Memory = Annotated[str, typer.Option(help="Most memory for counting.")]
-Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", help="Threads.", show_default="all processors")
-]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Threads; -1 means all processors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no ledger.")]
 
 
@@ -110,7 +111,7 @@ def atlas(
     min_count: Annotated[int, typer.Option(help="Rarer words get no vector.")] = 5,
     vectors: Annotated[Vectors, typer.Option(help="Word vectors.")] = Vectors.ppmi,
     memory: Memory = "2GB",
-    jobs: Jobs = None,
+    jobs: Jobs = -1,
     seed: Annotated[int, typer.Option(help="Another seed draws another held-out part.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Use finished stages of an earlier run.")
@@ -153,7 +154,9 @@ def atlas(
             from kexue.words import segmentation_score
 
             score = segmentation_score(model.tokenizer_.transform(texts), gold)
-        name = "People's Daily, January 1998" if demo else folder.name.removesuffix("-atlas")
+        name = (
+            "People's Daily, January 1998" if demo else folder.resolve().name.removesuffix("-atlas")
+        )
         write_atlas(model, folder, name, score)
         page = folder / "atlas.html"
         if not quiet:
@@ -185,7 +188,7 @@ def words(
     ] = None,
     penalty: Annotated[float, typer.Option(help="Price of a word, nats.")] = -4.0,
     memory: Memory = "2GB",
-    jobs: Jobs = None,
+    jobs: Jobs = -1,
 ) -> None:
     """Find the words of a text and what each is worth, most bits saved first."""
     with exit_codes():
@@ -207,8 +210,8 @@ def words(
             sys.stdout.write(model.words_.write_csv(separator="\t"))
             return
         options = {"separator": "\t"} if output.suffix == ".tsv" else {}
-        with atomic_path(output) as temporary:
-            getattr(model.words_, writers[output.suffix])(temporary, **options)
+        with atomic_path(output) as temporary, open(temporary, "wb") as file:
+            getattr(model.words_, writers[output.suffix])(file, **options)
         typer.echo(f"{model.words_.height:,} words: {output}", err=True)
 
 
@@ -223,7 +226,10 @@ def segment(
     documents: DocumentsOption = Documents.auto,
     encoding: Encoding = "utf-8",
 ) -> None:
-    """Write texts with their words apart, one document a line, to standard output."""
+    """Write texts with their words apart, one document a line, to standard output.
+
+    Empty lines are no documents; a line end inside a document becomes a blank.
+    """
     with exit_codes():
         from kexue.words import UnigramTokenizer
 
@@ -231,7 +237,7 @@ def segment(
         tokenizer = UnigramTokenizer.load(path)
         for document in _read(paths or ["-"], column, documents, encoding):
             line = separator.join(tokenizer.tokenize(document))
-            sys.stdout.write(line.replace("\n", " ") + "\n")
+            sys.stdout.write(" ".join(line.splitlines()) + "\n")
 
 
 @app.command()
@@ -249,7 +255,7 @@ def communities(
     flow: Annotated[Flow, typer.Option(help="Which random walk.")] = Flow.undirected,
     trials: Annotated[int, typer.Option(help="Trials, of which the best is kept.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
-    jobs: Jobs = None,
+    jobs: Jobs = -1,
 ) -> None:
     """Find the communities of a network by the two-level map equation."""
     with exit_codes():
@@ -314,10 +320,16 @@ def _default_folder(paths: list[str]) -> str:
     if paths[0] == "-":
         return "stdin-atlas"
     name = Path(paths[0]).resolve().name
-    stem = name.lstrip(".").split(".")[0]
-    return f"{''.join('_' if c in '*?[]' else c for c in stem)}-atlas"
+    for suffixes in ((".gz", ".zst", ".xz"), FORMATS):
+        for suffix in suffixes:
+            name = name.removesuffix(suffix)
+    return f"{''.join('_' if c in '*?[]' else c for c in name) or 'text'}-atlas"
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # what is printed is text of any language, whatever the locale
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
     app()

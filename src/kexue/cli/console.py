@@ -35,9 +35,11 @@ def exit_codes() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except KeyboardInterrupt:
-        typer.echo("kexue: interrupted; finished stages are kept", err=True)
+        typer.echo("kexue: interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+    except typer.Exit:
+        raise
+    except Exception as error:
         _leave(error, FAILED)
 
 

@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import zstandard
@@ -78,6 +78,15 @@ def decode_codes(codes: np.ndarray) -> str:
             f"codes must be code points below {DOCUMENT_END:#x} (split at DOCUMENT_END first), "
             f"got {int(codes[error.start // 4])} at index {error.start // 4}"
         ) from None
+
+
+def replace_surrogates(codes: np.ndarray) -> int:
+    """Replace lone surrogates, which have no UTF-8, by U+FFFD in place; return how many."""
+    lone = (codes >= 0xD800) & (codes < 0xE000)
+    count = int(np.count_nonzero(lone))
+    if count:
+        codes[lone] = 0xFFFD
+    return count
 
 
 def encode_documents(documents: Iterable[str]) -> np.ndarray:
@@ -375,7 +384,9 @@ def json_records(blocks: Iterable[str], name: str) -> Iterator[tuple[int, dict[s
 
 def ragged_line(blocks: Iterable[str], separator: str) -> int:
     """Return the last line of the first CSV record with more fields than the header, else 0."""
-    records = csv.reader((line + "\n" for line in _lines(blocks)), delimiter=separator)
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+    lines = (line + "\n" for line in _lines(blocks))
+    records = csv.reader(lines, delimiter=separator, quoting=quoting)
     try:
         n_fields = len(next(records, []))
         for record in records:

@@ -65,7 +65,7 @@ def count_ngrams(
         Most bytes that positions and tables may take at once, such as ``"2GB"``; the
         positions are sorted in as many parts as that needs.
     n_jobs : int or None
-        Threads; None means all processors.
+        Threads: None means 1, -1 all processors. The result does not depend on it.
 
     Returns
     -------
@@ -405,6 +405,7 @@ def _split_buckets(occurrences: np.ndarray, budget: int, jobs: int) -> list[tupl
     cumulated = np.cumsum(occurrences)
     total = int(cumulated[-1])
     parts = max(jobs if total > 10**5 else 1, -(-8 * jobs * total // max(budget // 4, 1)))
+    parts = min(parts, occurrences.size)
     cuts = np.searchsorted(cumulated, np.arange(1, parts) * (total / parts)) + 1
     edges = np.unique(np.concatenate(([0], cuts, [occurrences.size])))
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]

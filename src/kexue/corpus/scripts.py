@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-OTHER, JOINING, LETTER, DIGIT = 0, 1, 2, 3
+OTHER, JOINING, LETTER, DIGIT, EXTENDING = 0, 1, 2, 3, 4
 
 _N_CODES = 0x110001  # every code point and `DOCUMENT_END`
 
@@ -42,11 +42,12 @@ _JOINING_ANYWAY = (
 
 @cache
 def character_classes() -> np.ndarray:
-    """Return the class of every code point: `OTHER`, `JOINING`, `LETTER` or `DIGIT`.
+    """Return the class of every code point: one of the five constants of this module.
 
-    - `JOINING`: letters and marks of the scripts written without blanks (Han, Kana,
-      Bopomofo, Thai, Lao, Khmer, Myanmar), which word discovery joins; also ○ and 〇, Han
-      radicals and ideographic variation selectors.
+    - `JOINING`: letters of the scripts written without blanks (Han, Kana, Bopomofo, Thai,
+      Lao, Khmer, Myanmar), which word discovery joins; also ○ and 〇 and Han radicals.
+    - `EXTENDING`: marks of these scripts and ideographic variation selectors, which belong
+      to the letter before them.
     - `LETTER`: letters and marks of all other scripts, where a run of them is a word as it
       stands; also the zero-width joiner and non-joiner, which Persian, Sinhala and
       Malayalam write inside words (between emoji, a run of one stands alone all the same).
@@ -78,6 +79,10 @@ def character_classes() -> np.ndarray:
     for first, last in _JOINING_ANYWAY:
         classes[first : last + 1] = JOINING
     classes[0xFE00:0xFE10] = OTHER
+    mark = np.zeros(_N_CODES, bool)
+    mark[:0x20000] = pairs[:, 0] == ord("M")
+    mark[0xE0100:0xE01F0] = True
+    classes[mark & (classes == JOINING)] = EXTENDING
     classes[:0x20000][(pairs == np.frombuffer(b"Nd", np.uint8)).all(axis=1)] = DIGIT
     classes.setflags(write=False)
     return classes

@@ -34,6 +34,7 @@ from kexue.corpus._decoding import (
     line_documents,
     ragged_line,
     read_blocks,
+    replace_surrogates,
     view_text,
 )
 
@@ -98,12 +99,13 @@ class Texts:
     def __init__(self, sources: Sequence[_Source], chunk_bytes: int = CHUNK_BYTES) -> None:
         self._sources = tuple(sources)
         self._chunk_bytes = chunk_bytes
+        self._surrogates = 0
         self.sources = tuple(source.name for source in self._sources)
 
     @property
     def replaced(self) -> int:
-        """Undecodable sequences replaced by U+FFFD in the last complete pass over each file."""
-        return sum(source.replaced for source in self._sources)
+        """Undecodable sequences and lone surrogates replaced by U+FFFD in the last pass."""
+        return self._surrogates + sum(source.replaced for source in self._sources)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the documents."""
@@ -114,7 +116,7 @@ class Texts:
         """Yield all documents as code points, at least ``chunk_bytes / 4`` in all but the last.
 
         No chunk splits a document: a longer document makes a larger chunk. Small files share
-        a chunk.
+        a chunk. Lone surrogates, which JSON can hold, become U+FFFD.
 
         Raises
         ------
@@ -123,13 +125,14 @@ class Texts:
         UnicodeDecodeError
             On undecodable bytes, naming the file and the offset of the byte in it.
         """
-        total = size = 0
+        total = size = surrogates = 0
         pieces: list[np.ndarray] = []
         first = last = ""
         for source in self._sources:
             for codes in source.pieces(self._chunk_bytes):
                 if not codes.size:
                     continue
+                surrogates += replace_surrogates(codes)
                 first, last = first if pieces else source.name, source.name
                 pieces.append(codes)
                 size += codes.size
@@ -140,6 +143,11 @@ class Texts:
             yield _join(pieces, first, last)
         elif not total:
             raise InputError(f"no text in {self._named()}: all documents are empty")
+        if surrogates != self._surrogates:
+            self._surrogates = surrogates
+            logging.getLogger("kexue").warning(
+                "%s: replaced %d lone surrogates by U+FFFD", self._named(), surrogates
+            )
 
     def codes(self) -> np.ndarray:
         """Return the code points of all documents, each closed by `DOCUMENT_END`, uint32."""
@@ -178,7 +186,8 @@ def read_texts(
     ``.tsv``, ``.parquet``, anything else is plain text; each may be compressed (``.gz``,
     ``.zst``, ``.xz``). Plain text and JSON Lines are streamed; of other tables the text
     column is in memory while it is read, and the whole table if it is compressed or in
-    another encoding than UTF-8.
+    another encoding than UTF-8. A field of a CSV file may be quoted; in a TSV file a quotation
+    mark is a character like others.
 
     Parameters
     ----------
@@ -429,7 +438,12 @@ class _File:
         if self.compressed or not utf8 or self.errors == "replace":
             text = "".join(self._decoded(CHUNK_BYTES))
             source = io.BytesIO(text.encode("utf-8", "surrogatepass"))
-        return pl.scan_csv(source, separator=self._separator, infer_schema_length=n_schema_records)
+        return pl.scan_csv(
+            source,
+            separator=self._separator,
+            quote_char=None if self.format == ".tsv" else '"',
+            infer_schema_length=n_schema_records,
+        )
 
     @property
     def _separator(self) -> str:
@@ -467,7 +481,8 @@ class _File:
             if self.format != ".parquet":
                 # Undecodable bytes are reported from here
                 line = ragged_line(self._decoded(CHUNK_BYTES), self._separator)
-                hint = "; quote texts that hold separators, line ends or quotation marks"
+                if self.format == ".csv":
+                    hint = "; quote texts that hold separators, line ends or quotation marks"
             raise InputError(
                 f"{self.name}{f', line {line}' if line else ''}: no valid {self.format[1:]} file "
                 f"({str(error).splitlines()[0]}){hint}"

@@ -80,7 +80,9 @@ def symmetric_csr(source, target, s, n):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def visit_rates(source, target, share, start, teleport, limits, tolerance):  # type: ignore[no-untyped-def]
-    """Power-iterate the visit rates of the teleporting walk; return (rates, dangling rate).
+    """Power-iterate the visit rates of the teleporting walk.
+
+    Returns (rates, the part on dangling nodes, L1 change in the last step).
 
     ``share[e]`` is the chance of leaving `source` by link e, `start` the distribution after a
     teleportation; a walker on a node without out-links teleports. `limits` = (least, most)
@@ -98,6 +100,7 @@ def visit_rates(source, target, share, start, teleport, limits, tolerance):  # t
         indptr[i + 1] += indptr[i]
     rate = start.copy()
     new = np.empty(n)
+    change = np.inf
     for step in range(limits[1]):
         lost = 0.0
         for i in range(n):
@@ -122,4 +125,4 @@ def visit_rates(source, target, share, start, teleport, limits, tolerance):  # t
     for i in range(n):
         if dangling[i]:
             lost += rate[i]
-    return rate, lost
+    return rate, lost, change

@@ -18,6 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from kexue._core import InputError, write_text
 from kexue.graph.network import Network
 
+# A field of a line with commas, with the comma before it, the blanks around both and its quotes.
+_FIELD = re.compile(
+    rb'(?m)(^|,)[ \t]*("(?:[^"\n]|"")*"(?=[ \t]*(?:,|$))|[^, \t\n](?:[^,\n]*[^, \t\n])?|)[ \t]*'
+)
+_MARK = b"\xef\xbb\xbf"  # of UTF-8, at the begin of some files
 _HEADS = {"source", "target", "from", "to", "src", "dst", "node1", "node2", "node_1", "node_2"}
 
 
@@ -26,11 +31,15 @@ def read_graph(
 ) -> Network:
     """Read an edge list: two node columns and an optional weight column.
 
-    Columns are separated by tabs, commas or spaces; lines that begin with ``#`` or ``%`` and
-    blank lines are skipped. A first line is a header if its first two fields are no integers
-    while those of the next line are, or if they are words such as ``source`` and ``target``.
-    Files ending in ``.gz``, ``.xz`` or ``.zst`` are decompressed. If every node is an integer
-    these are the node ids, from 0; otherwise nodes are names, numbered as they first appear.
+    Columns are separated by tabs if the first line has one, else by commas if it has one, else
+    by blanks; blanks around tabs and commas are no part of a field. With commas, a field may
+    stand in double quotes. Lines that begin with ``#`` or ``%`` and blank lines are skipped. A
+    first line is a header if its first two fields are no integers while those of the next line
+    are, or if they are words such as ``source`` and ``target``. Files ending in ``.gz``, ``.xz``
+    or ``.zst`` are decompressed.
+
+    What the file calls its nodes are names, integers too: the nodes are those that occur. If
+    all are integers they are numbered in increasing order, otherwise as they first appear.
 
     Parameters
     ----------
@@ -42,7 +51,7 @@ def read_graph(
     Returns
     -------
     Network
-        With ``names`` if the nodes are names.
+        With ``names``, unless the file's nodes are exactly the integers 0 .. n_nodes - 1.
 
     Raises
     ------
@@ -56,14 +65,9 @@ def read_graph(
     data = _plain_lines(raw)
     if not data:
         raise InputError(f"{file}: no links found")
-    head = data.split(b"\n", 1)[0]
-    separator = "," if b"," in head and b"\t" not in head else "\t"
-    if separator == "\t" and (b"\t" not in head or b" \t" in head or b"\t " in head):
-        data = re.sub(rb"[ \t]+", b"\t", data)
-    first, second = (
-        line.decode("utf-8", "replace").split(separator)
-        for line in [*data.split(b"\n", 2), b""][:2]
-    )
+    separator = _separator(data.split(b"\n", 1)[0])
+    data = _tidy(data, separator)
+    first, second = (_fields(line, separator) for line in [*data.split(b"\n", 2), b""][:2])
     if len(first) not in (2, 3):
         raise _first_bad_line(file, raw, separator, 2)
     header = _is_header(first, second)
@@ -74,8 +78,14 @@ def read_graph(
     raise _first_bad_line(file, raw, separator, len(first))
 
 
-def write_clu(path: str | os.PathLike[str], labels: ArrayLike, flow: ArrayLike) -> None:
-    """Write ``node_id module flow`` lines; node ids from 0, modules from 1.
+def write_clu(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    flow: ArrayLike,
+    *,
+    node_ids: ArrayLike | None = None,
+) -> None:
+    """Write ``node_id module flow`` lines; modules from 1.
 
     Parameters
     ----------
@@ -84,12 +94,14 @@ def write_clu(path: str | os.PathLike[str], labels: ArrayLike, flow: ArrayLike) 
     labels : array-like of int, shape (n_nodes,)
         Module of each node, from 0.
     flow : array-like of float, shape (n_nodes,)
+    node_ids : array-like of int, shape (n_nodes,), optional
+        0, 1, ... by default; `Network.node_ids` are those of the file that was read.
     """
-    modules, rates = _checked_partition(labels, flow)
+    modules, rates, ids = _checked_partition(labels, flow, node_ids)
     lines = ["# node_id module flow"]
     lines += [
         f"{i} {m + 1} {p:.12g}"
-        for i, (m, p) in enumerate(zip(modules.tolist(), rates.tolist(), strict=True))
+        for i, m, p in zip(ids.tolist(), modules.tolist(), rates.tolist(), strict=True)
     ]
     write_text(path, "\n".join(lines) + "\n")
 
@@ -101,9 +113,10 @@ def write_tree(
     names: Sequence[str] | None = None,
     *,
     codelength: float | None = None,
+    node_ids: ArrayLike | None = None,
 ) -> None:
     """Write `format_tree` to a file, whole or not at all; parameters as there."""
-    write_text(path, format_tree(labels, flow, names, codelength=codelength))
+    write_text(path, format_tree(labels, flow, names, codelength=codelength, node_ids=node_ids))
 
 
 def format_tree(
@@ -112,6 +125,7 @@ def format_tree(
     names: Sequence[str] | None = None,
     *,
     codelength: float | None = None,
+    node_ids: ArrayLike | None = None,
 ) -> str:
     """Return ``module:rank flow "name" node_id`` lines, nodes by decreasing flow.
 
@@ -122,11 +136,14 @@ def format_tree(
     flow : array-like of float, shape (n_nodes,)
     names : sequence of str, optional
         Node names, the ids by default. The format knows no escapes: a double quote becomes a
-        single one and a line break a space.
+        single one and whatever `str.splitlines` takes for a line break a space.
     codelength : float, optional
         Bits, for the first comment line.
+    node_ids : array-like of int, shape (n_nodes,), optional
+        0, 1, ... by default, whatever the names are; `Network.node_ids` are those of the file
+        that was read.
     """
-    modules, rates = _checked_partition(labels, flow)
+    modules, rates, ids = _checked_partition(labels, flow, node_ids)
     if names is not None and len(names) != modules.size:
         raise InputError(f"names must have one entry per node ({modules.size}), got {len(names)}")
     lines = [] if codelength is None else [f"# codelength {codelength:.12g} bits"]
@@ -136,8 +153,9 @@ def format_tree(
     for i in order.tolist():
         rank = rank + 1 if modules[i] == module else 1
         module = int(modules[i])
-        name = str(i) if names is None else re.sub(r"[\r\n]+", " ", names[i]).replace('"', "'")
-        lines.append(f'{module + 1}:{rank} {rates[i]:.12g} "{name}" {i}')
+        name = str(ids[i]) if names is None else " ".join(names[i].splitlines())
+        name = name.replace('"', "'")
+        lines.append(f'{module + 1}:{rank} {rates[i]:.12g} "{name}" {ids[i]}')
     return "\n".join(lines) + "\n"
 
 
@@ -158,18 +176,41 @@ def _read_bytes(file: Path) -> bytes:
 
 def _plain_lines(raw: bytes) -> bytes:
     """Return the lines with content, without comments and with one kind of line end."""
-    data = raw.removeprefix(b"\xef\xbb\xbf")
+    data = raw.removeprefix(_MARK)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"#" in data or b"%" in data:
-        data = re.sub(rb"(?m)^[ \t]*[#%][^\n]*\n?", b"", data)
+        data = re.sub(rb"(?m)^[ \t\v\f]*[#%][^\n]*\n?", b"", data)
     if re.search(rb"\n[ \t]|[ \t]\n|\n\n", data):
         data = re.sub(rb"[ \t]*\n\s*", b"\n", data)
     return data.strip()
 
 
+def _separator(head: bytes) -> bytes | None:
+    """Return what separates the columns of a file with this first line; None stands for blanks."""
+    return b"\t" if b"\t" in head else b"," if b"," in head else None
+
+
+def _tidy(data: bytes, separator: bytes | None) -> bytes:
+    """Remove the blanks around separators; where blanks separate, put one tab."""
+    if separator is None:
+        return re.sub(rb"[ \t]+", b"\t", data)
+    if separator == b"\t":
+        return re.sub(rb" *\t *", b"\t", data) if b" \t" in data or b"\t " in data else data
+    return _FIELD.sub(rb"\1\2", data) if re.search(rb"[ \t],|,[ \t]", data) else data
+
+
+def _fields(line: bytes, separator: bytes | None) -> list[str]:
+    """Split a line as the file is split, quotes taken off."""
+    if separator == b",":
+        fields = [match[2].strip(b'"') for match in _FIELD.finditer(line)]
+    else:
+        fields = line.split(separator)
+    return [field.decode("utf-8", "replace") for field in fields]
+
+
 def _parse(
-    data: bytes, separator: str, header: bool, columns: int, integers: bool, weight: bool
+    data: bytes, separator: bytes | None, header: bool, columns: int, integers: bool, weight: bool
 ) -> Any:
     """Return a table (source, target[, weight]), or None if a field is absent or unfit."""
     import polars as pl
@@ -181,11 +222,11 @@ def _parse(
     try:
         table = pl.read_csv(
             data,
-            separator=separator,
+            separator="," if separator == b"," else "\t",
             has_header=False,
             skip_rows=int(header),
             schema=schema,
-            quote_char='"' if separator == "," else None,
+            quote_char='"' if separator == b"," else None,
         )
     except pl.exceptions.PolarsError:
         return None
@@ -198,33 +239,34 @@ def _network_of(file: Path, raw: bytes, table: Any, header: bool, directed: bool
     """Turn a parsed table into a network, naming the line of a bad weight or node id."""
     import polars as pl
 
-    names = None
-    if table.schema["source"] == pl.String:
-        ends = pl.concat([table["source"], table["target"]])
-        names = ends.unique(maintain_order=True)
-        ids = ends.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
-        source, target = ids[: table.height], ids[table.height :]
-    else:
-        source, target = table["source"].to_numpy(), table["target"].to_numpy()
     weight = table["weight"].to_numpy() if "weight" in table.columns else np.ones(table.height)
-    bad = ~((weight >= 0.0) & (weight < np.inf)) | (source < 0) | (target < 0)
+    bad = ~((weight >= 0.0) & (weight < np.inf))
+    if table.schema["source"] == pl.Int64:
+        bad |= (table["source"] < 0).to_numpy() | (table["target"] < 0).to_numpy()
     if bad.any():
         row = int(np.argmax(bad)) + header
-        number, text = next(itertools.islice(_data_lines(raw), row, None))
+        number, line = next(itertools.islice(_data_lines(raw), row, None))
         raise InputError(
             f"{file}, line {number}: node ids must be >= 0 and weights finite and >= 0, "
-            f"got {text[:80]!r}"
+            f"got {_shown(line)}"
         )
-    try:
-        return Network.from_links(
-            source,
-            target,
-            weight,
-            directed=directed,
-            names=None if names is None else names.to_list(),
-        )
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+    numbers, names = _numbered(pl.concat([table["source"], table["target"]]))
+    source, target = numbers[: table.height], numbers[table.height :]
+    return Network.from_links(source, target, weight, directed=directed, names=names)
+
+
+def _numbered(nodes: Any) -> tuple[NDArray[np.integer[Any]], list[str] | None]:
+    """Number the nodes from 0; return (number of each entry, names), None if they are the same."""
+    import polars as pl
+
+    if nodes.dtype == pl.String:
+        found = nodes.unique(maintain_order=True)
+        return nodes.cast(pl.Enum(found)).to_physical().to_numpy(), found.to_list()
+    ids = nodes.to_numpy()
+    present = np.unique(ids)
+    if present[-1] < present.size:
+        return ids, None
+    return np.searchsorted(present, ids), [str(i) for i in present.tolist()]
 
 
 def _is_integer(text: str) -> bool:
@@ -232,7 +274,7 @@ def _is_integer(text: str) -> bool:
 
 
 def _is_header(first: list[str], second: list[str]) -> bool:
-    names = [field.strip().strip('"').lower() for field in first[:2]]
+    names = [field.strip('"').lower() for field in first[:2]]
     if all(name in _HEADS for name in names):
         return True
     return (
@@ -242,18 +284,22 @@ def _is_header(first: list[str], second: list[str]) -> bool:
     )
 
 
-def _data_lines(raw: bytes) -> Iterator[tuple[int, str]]:
-    """Yield (line number, text) of every line with content."""
-    for number, line in enumerate(raw.decode("utf-8-sig", "replace").splitlines(), 1):
-        text = line.strip()
-        if text and text[0] not in "#%":
-            yield number, text
+def _data_lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, content) of every line with content; lines end as in `_plain_lines`."""
+    for number, line in enumerate(re.split(rb"\r\n|\r|\n", raw.removeprefix(_MARK)), 1):
+        content = line.strip()
+        if content and content[0] not in b"#%":
+            yield number, content
 
 
-def _first_bad_line(file: Path, raw: bytes, separator: str, columns: int) -> InputError:
+def _shown(line: bytes) -> str:
+    return repr(line.decode("utf-8", "replace")[:80])
+
+
+def _first_bad_line(file: Path, raw: bytes, separator: bytes | None, columns: int) -> InputError:
     """Return the error for the first line that is not like the others."""
-    for row, (number, text) in enumerate(_data_lines(raw)):
-        fields = text.split(separator) if separator in text else text.split()
+    for row, (number, line) in enumerate(_data_lines(raw)):
+        fields = _fields(line, separator)
         bad = len(fields) != columns or not all(field.strip() for field in fields)
         if row and columns == 3 and not bad:
             try:
@@ -263,14 +309,14 @@ def _first_bad_line(file: Path, raw: bytes, separator: str, columns: int) -> Inp
         if bad:
             return InputError(
                 f"{file}, line {number}: a line of an edge list must be 'source target' or "
-                f"'source target weight', the same for all lines, got {text[:80]!r}"
+                f"'source target weight', the same for all lines, got {_shown(line)}"
             )
     return InputError(f"{file}: not an edge list in UTF-8")
 
 
 def _checked_partition(
-    labels: ArrayLike, flow: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    labels: ArrayLike, flow: ArrayLike, node_ids: ArrayLike | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     modules, rates = np.asarray(labels), np.asarray(flow, dtype=np.float64)
     if modules.ndim != 1 or modules.dtype.kind not in "iu" or rates.shape != modules.shape:
         raise InputError(
@@ -279,4 +325,10 @@ def _checked_partition(
         )
     if modules.size and modules.min() < 0:
         raise InputError(f"labels must be integers >= 0, got {modules.min()}")
-    return modules.astype(np.int64), rates
+    ids = np.arange(modules.size) if node_ids is None else np.asarray(node_ids)
+    if ids.shape != modules.shape or ids.dtype.kind not in "iu":
+        raise InputError(
+            f"node_ids must be {modules.size} integers, one per node, got shape {ids.shape}, "
+            f"dtype {ids.dtype}"
+        )
+    return modules.astype(np.int64), rates, ids.astype(np.int64)

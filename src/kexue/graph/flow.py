@@ -9,6 +9,7 @@ r"""Flow of a random walk: how often each node is visited and each link is used.
   node.
 """
 
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from kexue._core import check_choice, check_float
 from kexue.graph._network_kernels import merge_links, symmetric_csr, visit_rates
 from kexue.graph.network import Network, as_network
 
+_STEPS = (50, 400)  # least and most of the power iteration
+_SETTLED = 1e-10  # L1 change per step above which visit rates cannot be called stationary
 FLOW_MODELS = ("undirected", "directed", "rawdir")
 
 
@@ -49,7 +52,8 @@ def random_walk_flow(graph: Any, flow: str = "undirected", *, teleport: float = 
     flow : {"undirected", "directed", "rawdir"}
         See the module's description.
     teleport : float in [0, 1]
-        Probability of teleportation; used by ``"directed"`` only.
+        Probability of teleportation; used by ``"directed"`` only. Near 0 the walk may have no
+        stationary state within reach; the logger ``kexue`` then warns.
 
     Returns
     -------
@@ -91,7 +95,17 @@ def network_flow(network: Network, flow: str, teleport: float) -> Flow:
         return Flow(_sum_at(target, link, n), link)
     out = _sum_at(source, weight, n)
     share = weight / out[source]
-    rate, dangling = visit_rates(source, target, share, out / out.sum(), teleport, (50, 400), 1e-15)
+    rate, dangling, change = visit_rates(
+        source, target, share, out / out.sum(), teleport, _STEPS, 1e-15
+    )
+    if change > _SETTLED:
+        logging.getLogger("kexue").warning(
+            "the visit rates are not stationary: after %d steps with teleport=%g they still "
+            "change by %.1e per step; raise teleport",
+            _STEPS[1],
+            teleport,
+            change,
+        )
     link = rate[source] * share / (1.0 - dangling)
     return Flow(_sum_at(target, link, n), link)
 

@@ -6,6 +6,7 @@ choose and no resolution parameter.
 """
 
 import os
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ class Infomap(ClusterMixin, BaseEstimator):
     Attributes
     ----------
     labels_ : ndarray of int64, shape (n_nodes,)
-        Module of each node, numbered from 0 by decreasing flow. A node without links to others
-        has a module of its own.
+        Module of each node, numbered from 0 by decreasing flow; entry i belongs to node
+        ``network_.names[i]`` if there are names. A node without links to others has a module of
+        its own.
     codelength_ : float
         Bits per step.
     index_codelength_ : float
@@ -74,6 +76,8 @@ class Infomap(ClusterMixin, BaseEstimator):
     flow_ : ndarray of float64, shape (n_nodes,)
         Visit rate of each node; all zero if the graph has no links.
     n_modules_ : int
+        All modules. Those without flow, among them every isolated node, come last: the walk
+        visits ``np.count_nonzero(np.bincount(labels_, flow_))`` of them.
     network_ : Network
         The graph as it was read.
 
@@ -115,8 +119,8 @@ class Infomap(ClusterMixin, BaseEstimator):
         Parameters
         ----------
         X : graph
-            A square matrix, an array of links, a `Network`, a networkx or igraph graph or a
-            path: whatever `as_network` accepts.
+            A square matrix, a list or array of links, a `Network`, a networkx or igraph graph
+            or a path: whatever `as_network` accepts.
         y : ignored
 
         Returns
@@ -131,7 +135,7 @@ class Infomap(ClusterMixin, BaseEstimator):
         FileNotFoundError
             If `X` is the path of no file.
         """
-        if self.levels != 2:
+        if not isinstance(self.levels, Integral) or self.levels != 2:
             raise InputError(
                 f"levels must be 2 (hierarchies are not available yet), got {self.levels!r}"
             )
@@ -195,6 +199,8 @@ class Infomap(ClusterMixin, BaseEstimator):
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the partition to a ``.clu`` or ``.tree`` file in Infomap's own format.
 
+        Nodes have the ids `Network.node_ids` of `network_`.
+
         Raises
         ------
         InputError
@@ -203,13 +209,18 @@ class Infomap(ClusterMixin, BaseEstimator):
             Before `fit`.
         """
         check_is_fitted(self)
-        suffix = Path(path).suffix
+        suffix, ids = Path(path).suffix, self.network_.node_ids
         check_choice("the suffix of path", suffix, (".clu", ".tree"))
         if suffix == ".clu":
-            write_clu(path, self.labels_, self.flow_)
+            write_clu(path, self.labels_, self.flow_, node_ids=ids)
         else:
             write_tree(
-                path, self.labels_, self.flow_, self.network_.names, codelength=self.codelength_
+                path,
+                self.labels_,
+                self.flow_,
+                self.network_.names,
+                codelength=self.codelength_,
+                node_ids=ids,
             )
 
 

@@ -10,6 +10,7 @@ codes, which name nodes and exits. Links inside a module, self-loops among them,
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def map_equation(
     Raises
     ------
     InputError
-        For a bad graph, or labels whose number is not the number of nodes.
+        For a bad graph, labels that are neither integers nor strings (NaN is neither), or
+        labels whose number is not the number of nodes.
 
     References
     ----------
@@ -71,7 +73,7 @@ def map_equation(
     check_choice("flow", flow, FLOW_MODELS)
     tau = check_float("teleport", teleport, minimum=0, maximum=1)
     network = as_network(graph, directed=flow != "undirected")
-    array = np.asarray(labels)
+    array = _checked_labels(labels)
     if array.shape != (network.n_nodes,):
         raise InputError(
             f"labels must have one entry per node, shape ({network.n_nodes},), "
@@ -79,6 +81,22 @@ def map_equation(
         )
     codes = np.unique(array, return_inverse=True)[1]
     return partition_cost(network, network_flow(network, flow, tau), codes)
+
+
+def _checked_labels(labels: ArrayLike) -> NDArray[Any]:
+    """Return the labels as an array if they are all integers (in any type) or all strings."""
+    array = np.asarray(labels)
+    if array.dtype.kind in "UO":  # of a mixed list NumPy makes an array of strings
+        array = np.asarray(labels, dtype=object)
+        kind = str if any(isinstance(label, str) for label in array.flat) else Integral
+        bad = [label for label in array.flat if not isinstance(label, kind)]
+    elif array.dtype.kind == "f":
+        bad = array[~(np.isfinite(array) & (array == np.floor(array)))].tolist()
+    else:
+        bad = [] if array.dtype.kind in "biu" else array.ravel().tolist()
+    if bad:
+        raise InputError(f"labels must be all integers or all strings, got {bad[0]!r}")
+    return array
 
 
 def partition_cost(network: Network, flow: Flow, codes: NDArray[np.integer[Any]]) -> MapCost:

@@ -1,5 +1,6 @@
 """The graph of nearest neighbours by cosine, the bridge from vectors to communities."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,16 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from kexue._core import InputError, check_choice, check_float, check_int, effective_jobs
+from kexue._core import (
+    InputError,
+    check_choice,
+    check_float,
+    check_int,
+    effective_jobs,
+    thread_map,
+)
+
+_BLOCK = 256  # rows per task of a thread
 
 
 def knn_graph(
@@ -24,7 +34,7 @@ def knn_graph(
     ----------
     X : array-like of float, shape (n_samples, n_features)
         Computed in float32 if it is float32, else in float64; similarities always in float64.
-        A zero vector has no neighbours.
+        Lengths do not matter, however large or small. A zero vector has no neighbours.
     n_neighbors : int
         At most so many neighbours each, the vector itself not among them. Of equally similar
         ones the first in X are taken.
@@ -59,19 +69,16 @@ def knn_graph(
     jobs = effective_jobs(n_jobs)
     vectors = _checked_vectors(X)
     n = vectors.shape[0]
-    norms = np.sqrt(_squares(vectors))
-    present = np.flatnonzero(norms > 0.0)
+    k = min(k, n - 1)
+    present, vectors = _scaled(vectors)
     if present.size < 2:
         return csr_array((n, n), dtype=np.float64)
-    unit = (vectors[present] / norms[present, None]).astype(vectors.dtype)
-    # A few candidates more than asked for, so that rounding in the search cannot cost a place.
-    width = min(present.size, k + 1 + max(8, k // 8))
-    candidates = present[_nearest(unit, width, jobs)]
-    slack = 1e-5 if vectors.dtype == np.float32 else 1e-10
-    columns, cosines, counts = _best_of(
-        vectors, norms, present, candidates, min(k, n - 1), least, slack, width == present.size
-    )
-    graph = _csr(columns, cosines, counts, present, n)
+    group, first = _equal_rows(vectors)
+    vectors = vectors[first]
+    members = np.argsort(group, kind="stable")
+    begin = np.concatenate([[0], np.cumsum(np.bincount(group))])
+    found = _best_members(vectors, begin, members, k + 1, least, jobs)
+    graph = _csr(found, group, present, k, n)
     if mutual:
         back = graph.T.tocsr()
         back.data[:] = 1.0
@@ -90,15 +97,65 @@ def _checked_vectors(X: ArrayLike) -> NDArray[Any]:
     vectors = np.ascontiguousarray(
         array, dtype=np.float32 if array.dtype == np.float32 else np.float64
     )
-    if not np.isfinite(vectors.sum(dtype=np.float64)):
-        bad = np.argwhere(~np.isfinite(vectors))
-        if bad.size:
-            row, column = bad[0]
-            raise InputError(
-                f"X must be finite, got {float(vectors[row, column])!r} "
-                f"at row {row}, column {column}"
-            )
+    if not (np.isfinite(vectors.max()) and np.isfinite(vectors.min())):
+        row, column = np.argwhere(~np.isfinite(vectors))[0]
+        raise InputError(
+            f"X must be finite, got {float(vectors[row, column])!r} at row {row}, column {column}"
+        )
     return vectors
+
+
+def _scaled(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return which rows are not zero, and these with their largest entry in [0.5, 1).
+
+    The factors are powers of two, so nothing is rounded, and no square over- or underflows.
+    """
+    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
+    present = np.flatnonzero(largest)
+    rows = vectors[present]
+    return present, np.ldexp(rows, -np.frexp(largest[present])[1][:, None], out=rows)
+
+
+def _equal_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the group of equal rows that each row belongs to, and the first row of each group."""
+    seen: dict[bytes, int] = {}
+    group = [seen.setdefault(hashlib.sha256(row).digest(), len(seen)) for row in vectors]
+    codes = np.array(group, np.int64)
+    return codes, np.unique(codes, return_index=True)[1]
+
+
+def _best_members(
+    vectors: NDArray[Any],
+    begin: NDArray[np.int64],
+    members: NDArray[np.int64],
+    k: int,
+    least: float,
+    jobs: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return (columns, cosines, counts): the k nearest rows of every group, its own among them.
+
+    Group g has the vector ``vectors[g]`` and the rows ``members[begin[g]:begin[g + 1]]``.
+    """
+    n_groups = vectors.shape[0]
+    norms = np.sqrt(_squares(vectors))
+    unit = (vectors / norms[:, None]).astype(vectors.dtype)
+    # A few candidates more than asked for, so that rounding in the search cannot cost a place.
+    width = min(n_groups, k + max(8, k // 8))
+    candidates = _nearest(unit, width, jobs)
+    slack = 1e-5 if vectors.dtype == np.float32 else 1e-10
+    columns = np.empty((n_groups, k), np.int64)
+    cosines = np.empty((n_groups, k))
+    counts = np.empty(n_groups, np.int64)
+
+    def fill(start: int) -> None:
+        stop = min(start + _BLOCK, n_groups)
+        _best_of(
+            vectors, norms, begin, members, candidates, least, slack, start, stop,
+            columns, cosines, counts,
+        )  # fmt: skip
+
+    thread_map(fill, range(0, n_groups, _BLOCK), jobs)
+    return columns, cosines, counts
 
 
 def _nearest(unit: NDArray[Any], width: int, jobs: int) -> NDArray[np.int64]:
@@ -140,62 +197,64 @@ def _cosine(vectors, norms, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _best_of(vectors, norms, present, candidates, k, least, slack, complete):  # type: ignore[no-untyped-def]
-    """Return (columns, cosines, counts) of the k best candidates of every row of `present`.
+def _best_of(  # type: ignore[no-untyped-def]
+    vectors, norms, begin, members, candidates, least, slack, start, stop, columns, cosines, counts
+):
+    """Fill the rows ``start .. stop - 1`` of (columns, cosines, counts), see `_best_members`.
 
-    Where the last place is within `slack` of what the search may have left out, all rows are
+    Where the last place is within `slack` of what the search may have left out, all groups are
     compared, so that the result is exact, whatever the search does with near-ties.
     """
-    rows = present.size
-    columns = np.empty((rows, k), np.int64)
-    cosines = np.empty((rows, k))
-    counts = np.zeros(rows, np.int64)
-    for r in range(rows):
-        i = present[r]
+    n_groups, k = columns.shape
+    everyone = np.arange(n_groups)
+    for g in range(start, stop):
         last = np.inf  # the least similar candidate
         for attempt in range(2):
-            pool = candidates[r] if attempt == 0 else present
+            pool = candidates[g] if attempt == 0 else everyone
             count = 0
-            for j in pool:
-                if j == i:
-                    continue
-                cosine = _cosine(vectors, norms, i, j)
+            for h in pool:
+                cosine = _cosine(vectors, norms, g, h)
                 last = min(last, cosine)
                 if cosine < least or cosine <= 0.0:
                     continue
-                at = count
-                while at > 0 and (
-                    cosines[r, at - 1] < cosine
-                    or (cosines[r, at - 1] == cosine and columns[r, at - 1] > j)
-                ):
-                    at -= 1
-                if at >= k:
-                    continue
-                count = min(count + 1, k)
-                for t in range(count - 1, at, -1):
-                    cosines[r, t] = cosines[r, t - 1]
-                    columns[r, t] = columns[r, t - 1]
-                cosines[r, at] = cosine
-                columns[r, at] = j
-            needed = cosines[r, k - 1] if count == k else max(least, 0.0)
-            if complete or needed > last + slack:
+                for j in members[begin[h] : begin[h + 1]]:
+                    at = count
+                    while at > 0 and (
+                        cosines[g, at - 1] < cosine
+                        or (cosines[g, at - 1] == cosine and columns[g, at - 1] > j)
+                    ):
+                        at -= 1
+                    if at >= k:
+                        break  # the other members come later still
+                    count = min(count + 1, k)
+                    for t in range(count - 1, at, -1):
+                        cosines[g, t] = cosines[g, t - 1]
+                        columns[g, t] = columns[g, t - 1]
+                    cosines[g, at] = cosine
+                    columns[g, at] = j
+            needed = cosines[g, k - 1] if count == k else max(least, 0.0)
+            if pool.size == n_groups or needed > last + slack:
                 break
-        counts[r] = count
-    return columns, cosines, counts
+        counts[g] = count
 
 
 def _csr(
-    columns: NDArray[np.int64],
-    cosines: NDArray[np.float64],
-    counts: NDArray[np.int64],
+    found: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]],
+    group: NDArray[np.int64],
     present: NDArray[np.int64],
+    k: int,
     n: int,
 ) -> csr_array:
-    """Put the neighbour lists of the rows `present` into a matrix with sorted columns."""
-    lengths = np.zeros(n, np.int64)
-    lengths[present] = counts
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    """Give every row of `present` the first k of its group's list other than itself."""
+    columns, cosines, counts = found
     chosen = np.arange(columns.shape[1]) < counts[:, None]
-    graph = csr_array((cosines[chosen], columns[chosen], indptr), shape=(n, n))
+    chosen = chosen[group] & (columns[group] != np.arange(group.size)[:, None])
+    chosen &= np.cumsum(chosen, axis=1) <= k
+    lengths = np.zeros(n, np.int64)
+    lengths[present] = chosen.sum(axis=1)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    graph = csr_array(
+        (cosines[group][chosen], present[columns[group][chosen]], indptr), shape=(n, n)
+    )
     graph.sort_indices()
     return graph

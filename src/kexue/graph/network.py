@@ -5,6 +5,7 @@ left out and, if undirected, ``source <= target``. Node ids are ``0 .. n_nodes -
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from kexue._core import InputError, check_int
 from kexue.graph._network_kernels import merge_links
 
+_INTEGER = re.compile("0|[1-9][0-9]{0,18}")
 _MOST_NODES = 2**31 - 2
+_RENUMBER = "renumber the nodes: names, ids = np.unique(links, return_inverse=True)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +61,13 @@ class Network:
         Parameters
         ----------
         source, target : array-like of int, shape (n_links,)
-            Node ids from 0. Undirected links may be given either way round.
+            Node ids from 0; one that does not occur is an isolated node. Undirected links may
+            be given either way round.
         weight : array-like of float, shape (n_links,), optional
             Finite and >= 0; 1 by default. Parallel links are summed.
         n_nodes : int, optional
-            One more than the largest id by default; give it to keep isolated nodes at the end.
+            One more than the largest id by default, which must be in proportion to the number
+            of links; give it to keep isolated nodes at the end.
         directed : bool
         names : sequence of str, optional
             One name per node.
@@ -70,8 +75,9 @@ class Network:
         Raises
         ------
         InputError
-            For ids that are no integers >= 0, for bad weights (the first one is named), for
-            lengths that differ and for a graph without nodes.
+            For ids that are no integers >= 0 or far beyond the number of links, for bad
+            weights (the first one is named), for lengths that differ and for a graph without
+            nodes.
 
         Examples
         --------
@@ -80,9 +86,7 @@ class Network:
         """
         ends = _node_ids(source, "source"), _node_ids(target, "target")
         n_links = ends[0].size
-        values = (
-            np.ones(n_links) if weight is None else np.ascontiguousarray(weight, dtype=np.float64)
-        )
+        values = np.ones(n_links) if weight is None else _real(weight)
         if ends[1].shape != (n_links,) or values.shape != (n_links,):
             raise InputError(
                 "source, target and weight must be 1-D of one length, got shapes "
@@ -96,7 +100,12 @@ class Network:
         if largest >= n:
             raise InputError(f"node ids must be < n_nodes = {n}, got {largest}")
         if n > _MOST_NODES:
-            raise InputError(f"node ids must be < {_MOST_NODES}, got {largest}; renumber the nodes")
+            raise InputError(f"a graph may have {_MOST_NODES} nodes at most, got n_nodes = {n}")
+        if n_nodes is None and n > 10 * n_links + 10_000:
+            raise InputError(
+                f"{n_links} links with node ids up to {largest} make a graph of {n} nodes, nearly "
+                f"all of them isolated; {_RENUMBER}, or give n_nodes to Network.from_links"
+            )
         if names is not None and len(names) != n:
             raise InputError(f"names must have one entry per node ({n}), got {len(names)}")
         first, second = ends[0].astype(np.int32), ends[1].astype(np.int32)
@@ -109,6 +118,15 @@ class Network:
     def n_links(self) -> int:
         """Number of links; an undirected one counts once."""
         return int(self.source.size)
+
+    @property
+    def node_ids(self) -> NDArray[np.int64]:
+        """What files call the nodes: the names if all are different integers, else 0, 1, ..."""
+        if self.names is not None and all(map(_INTEGER.fullmatch, self.names)):
+            ids = [int(name) for name in self.names]
+            if max(ids) < 2**63 and len(set(ids)) == len(ids):
+                return np.array(ids, np.int64)
+        return np.arange(self.n_nodes)
 
     def __repr__(self) -> str:
         kind = "directed" if self.directed else "undirected"
@@ -134,12 +152,14 @@ def as_network(graph: Any, *, directed: bool) -> Network:
     Parameters
     ----------
     graph : object
-        - a square matrix, SciPy sparse or a dense array: ``A[i, j]`` is the weight of the link
+        - a square matrix, SciPy sparse or a NumPy array: ``A[i, j]`` is the weight of the link
           from i to j. Undirected: a symmetric matrix states each link twice and is read as one
           link; a triangular matrix states it once. Any other matrix is refused, because it
           could mean either; the diagonal always is the weight of the self-loop;
-        - an array of links, shape (E, 2) or (E, 3) with a weight column, or (2, E). A square
-          array is a matrix; shape (2, 3) could be either way round and is refused;
+        - links: a list of tuples (or lists) ``(source, target)`` or ``(source, target, weight)``,
+          or a NumPy array of shape (E, 2) or (E, 3) with a weight column, or (2, E). A square
+          array is a matrix; shape (2, 3) could be either way round and is refused. Nodes are
+          the integers from 0 to the largest; those that do not occur are isolated nodes;
         - a `Network`, a networkx graph or an igraph graph (edge attribute ``weight``). An
           undirected one read as directed gets each link in both directions; a directed one
           read as undirected is refused;
@@ -168,11 +188,31 @@ def as_network(graph: Any, *, directed: bool) -> Network:
         return _from_matrix(graph.tocoo(), graph.shape, directed)
     if not isinstance(graph, np.ndarray | list | tuple):
         raise TypeError(
-            "a graph must be a square matrix (scipy sparse or dense), an array of links of shape "
-            "(E, 2), (E, 3) or (2, E), a Network, a networkx or igraph graph or a path, "
-            f"got {type(graph).__name__}"
+            "a graph must be a square matrix (scipy sparse or NumPy), a list of links, an array "
+            "of links of shape (E, 2), (E, 3) or (2, E), a Network, a networkx or igraph graph "
+            f"or a path, got {type(graph).__name__}"
         )
-    return _from_array(np.asarray(graph), directed)
+    try:
+        array = np.asarray(graph)
+    except ValueError as error:
+        raise InputError(
+            "a list of links must hold (source, target) or (source, target, weight), the same "
+            "for all links, got rows of different lengths"
+        ) from error
+    if isinstance(graph, list | tuple) and all(isinstance(row, list | tuple) for row in graph):
+        return _from_rows(array, directed)
+    return _from_array(array, directed)
+
+
+def _from_rows(rows: NDArray[Any], directed: bool) -> Network:
+    """Read links that came as a list of tuples, however many they are."""
+    if rows.ndim != 2 or rows.shape[1] not in (2, 3) or rows.dtype.kind not in "iuf":
+        raise InputError(
+            "a list of links must hold (source, target) or (source, target, weight), all "
+            f"numbers, got shape {rows.shape}, dtype {rows.dtype}; a matrix must be a NumPy array"
+        )
+    weight = rows[:, 2] if rows.shape[1] == 3 else None
+    return Network.from_links(rows[:, 0], rows[:, 1], weight, directed=directed)
 
 
 def _from_array(array: NDArray[Any], directed: bool) -> Network:
@@ -192,8 +232,7 @@ def _from_array(array: NDArray[Any], directed: bool) -> Network:
 
         return _from_matrix(coo_array(array), array.shape, directed)
     if columns == 2 or (columns == 3 and rows != 2):
-        weight = array[:, 2] if columns == 3 else None
-        return Network.from_links(array[:, 0], array[:, 1], weight, directed=directed)
+        return _from_rows(array, directed)
     if rows == 2 and columns != 3:
         return Network.from_links(array[0], array[1], directed=directed)
     if rows == 2:
@@ -212,7 +251,7 @@ def _from_matrix(matrix: Any, shape: tuple[int, ...], directed: bool) -> Network
     if len(shape) != 2 or shape[0] != shape[1]:
         raise InputError(f"a graph matrix must be square, got shape {tuple(shape)}")
     row, column = matrix.row, matrix.col
-    weight = np.asarray(matrix.data, dtype=np.float64)
+    weight = _real(matrix.data)
     _check_weights(weight, row, column)
     full = Network.from_links(row, column, weight, n_nodes=shape[0], directed=True)
     if directed:
@@ -298,10 +337,16 @@ def _node_ids(values: ArrayLike, name: str) -> NDArray[np.integer[Any]]:
             f"{name} must hold node ids (integers >= 0), got {array[first]} in link {first}"
         )
     if array.max() > _MOST_NODES:
-        raise InputError(
-            f"node ids must be < {_MOST_NODES}, got {array.max()}; renumber the nodes from 0"
-        )
+        raise InputError(f"node ids must be <= {_MOST_NODES}, got {array.max()}; {_RENUMBER}")
     return array
+
+
+def _real(weight: ArrayLike) -> NDArray[np.float64]:
+    """Return the weights as float64; an imaginary part is not dropped but refused."""
+    array = np.asarray(weight)
+    if array.dtype.kind not in "biufO":
+        raise InputError(f"link weights must be real numbers, got dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def _check_weights(weight: NDArray[np.float64], row: Any, column: Any) -> None:

@@ -30,7 +30,7 @@ class PPMI(BaseEstimator):
     Parameters
     ----------
     n_components : int
-        Dimension of the vectors; fewer if there are fewer words.
+        Dimension of the vectors; fewer if the matrix has a lower rank.
     window : int
         Largest distance of a neighbour, in tokens.
     min_count : int
@@ -123,7 +123,12 @@ class PPMI(BaseEstimator):
                 f"{int(occurrences.sum()):,} tokens; lower min_count or give more text"
             )
         matrix = sparse.hstack([following.T.tocsr()[chosen], following[chosen]], format="csr")
-        ppmi = positive_pmi(matrix, self.smoothing).astype(np.float32)
+        ppmi = positive_pmi(matrix, self.smoothing).astype(np.float32) if matrix.nnz else matrix
+        if not ppmi.nnz:
+            raise InputError(
+                "no two words are neighbours more often than chance would have it, so there is "
+                "nothing to make vectors of; give more text"
+            )
         vectors, self.singular_values_ = _truncated_svd(
             ppmi, self.n_components, check_seed(self.random_state)
         )
@@ -167,14 +172,24 @@ def _truncated_svd(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the leading left singular vectors and singular values, largest first.
 
-    On one thread of BLAS, whose sums depend on the number of threads.
+    Directions in which the matrix is zero but for rounding are left out: they hold nothing
+    but noise, which a small exponent would blow up. On one thread of BLAS, whose sums depend
+    on the number of threads.
     """
+    n = matrix.shape[0]
     with threadpool_limits(1, user_api="blas"):
-        k = min(n_components, *matrix.shape)
-        if min(matrix.shape) <= 2 * k:
-            left, values, _ = np.linalg.svd(matrix.toarray(), full_matrices=False)
-            return left[:, :k], values[:k].astype(np.float64)
-        svd = TruncatedSVD(k, n_iter=5, random_state=seed)
-        scaled = svd.fit_transform(matrix)
-        values = np.maximum(svd.singular_values_.astype(np.float64), np.finfo(np.float32).tiny)
-        return scaled / values, values
+        if n <= 2 * n_components or matrix.shape[1] <= n_components:
+            # the Gram matrix is small however many columns there are
+            squares, left = np.linalg.eigh((matrix @ matrix.T).toarray().astype(np.float64))
+            values = np.sqrt(np.maximum(squares[::-1], 0.0))
+            left = left[:, ::-1]
+            # squaring halves the digits of small values
+            noise = np.sqrt(n * np.finfo(np.float64).eps)
+        else:
+            svd = TruncatedSVD(n_components, n_iter=5, random_state=seed)
+            scaled = svd.fit_transform(matrix)
+            values = svd.singular_values_.astype(np.float64)
+            left = scaled / np.maximum(values, np.finfo(np.float32).tiny)
+            noise = max(matrix.shape) * np.finfo(np.float32).eps
+    kept = np.flatnonzero(values[:n_components] > noise * values[0])
+    return left[:, kept], values[kept]

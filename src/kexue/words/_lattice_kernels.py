@@ -128,22 +128,34 @@ def gather_spans(codes, starts, which):
 
 
 @njit(cache=True, nogil=True)
-def mark_cuts(classes, whole_letters, whole_digits, cuts):
-    """Set ``cuts[i]`` where a token may begin: everywhere but inside a run taken whole."""
+def mark_cuts(classes, letter, digit, joining, extending, whole_runs, cuts):
+    """Set ``cuts[i]`` where a token may begin.
+
+    Not before a mark that extends a joining character and, with `whole_runs`, not inside a run
+    of letters or of digits.
+    """
     for i in range(classes.size):
-        same = i > 0 and classes[i] == classes[i - 1]
-        inside = same and (classes[i] == whole_letters or classes[i] == whole_digits)
-        cuts[i] = not inside
+        here = classes[i]
+        before = classes[i - 1] if i > 0 else np.uint8(255)
+        inside = whole_runs and here == before and here in (letter, digit)
+        extends = here == extending and before in (joining, extending)
+        cuts[i] = not (inside or extends)
 
 
 @njit(cache=True, nogil=True)
-def longest_by_first(symbols, offsets, capacity):
-    """Return, by the low bits of its first symbol, the longest word that may begin there."""
+def longest_by_first(symbols, offsets, cuts, capacity):
+    """Return, by the low bits of its first symbol, the longest word of several atoms there.
+
+    A word that is one run taken whole, however long, is found without trying all lengths.
+    """
     longest = np.zeros(capacity, np.int32)
     for word in range(offsets.size - 1):
-        length = offsets[word + 1] - offsets[word]
-        slot = symbols[offsets[word]] & np.uint32(capacity - 1)
-        longest[slot] = max(longest[slot], length)
+        begin = offsets[word]
+        for i in range(begin + 1, offsets[word + 1]):
+            if cuts[i]:
+                slot = symbols[begin] & np.uint32(capacity - 1)
+                longest[slot] = max(longest[slot], offsets[word + 1] - begin)
+                break
     return longest
 
 
@@ -230,7 +242,7 @@ def _document_path(codes, cuts, slots, hashes, symbols, offsets, longest, costs,
         best_length = length
         best_cost = unknown + cost[i + length]
         best_tokens = 1 + tokens[i + length]
-        limit = min(longest[codes[i] & short_mask], n - i)
+        limit = max(length, min(longest[codes[i] & short_mask], n - i))
         state = _HASH_START
         for size in range(1, limit + 1):
             state = _extend(state, codes[i + size - 1])
@@ -284,7 +296,7 @@ def best_scored_path(ids, cuts, last, children, scores, bases, price, begins):
     ids : uint16 array of shape (n,)
         Character ids; 0 marks characters that stand outside all spans.
     cuts : bool array of shape (n,)
-        Where tokens may begin outside the spans.
+        Where tokens may begin.
     last : uint16 array of shape (n_ngrams,)
         Last id of each n-gram; orders after one another, sorted within each.
     children : int64 array of shape (n_ngrams + 1,)
@@ -300,18 +312,31 @@ def best_scored_path(ids, cuts, last, children, scores, bases, price, begins):
     max_length = bases.size
     n = ids.size
     value = np.zeros(n + 1, np.float64)
-    step = np.ones(n, np.int8)
+    step = np.ones(n, np.int32)
     for i in range(n - 1, -1, -1):
         if ids[i] == 0:
-            value[i] = 0.0
+            continue
+        value[i] = -np.inf
+        if not cuts[i]:
             continue
         node = np.int64(ids[i]) - 1
-        best = scores[node] + price + value[i + 1]
-        best_length = 1
-        for size in range(2, max_length + 1):
-            if i + size > n or ids[i + size - 1] == 0:
+        size = 1
+        while True:
+            end = i + size
+            closed = end == n or ids[end] == 0
+            if closed or cuts[end]:
+                # a character with more marks than words may have is a word without a score
+                score = scores[node] if size <= max_length else 0.0
+                total = score + price + value[end]
+                if total > value[i]:
+                    value[i] = total
+                    step[i] = size
+            if closed or (size >= max_length and value[i] > -np.inf):
                 break
-            symbol = ids[i + size - 1]
+            size += 1
+            if size > max_length:
+                continue
+            symbol = ids[end]
             low = children[node]
             high = children[node + 1]
             while low < high:
@@ -321,12 +346,6 @@ def best_scored_path(ids, cuts, last, children, scores, bases, price, begins):
                 else:
                     high = middle
             node = low
-            total = scores[node] + price + value[i + size]
-            if total > best:
-                best = total
-                best_length = size
-        value[i] = best
-        step[i] = best_length
     i = 0
     while i < n:
         begins[i] = ids[i] != 0 or cuts[i]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kexue._core import check_choice, check_float, check_int, parse_memory
+from kexue._core import check_choice, check_float, check_int, effective_jobs, parse_memory
 from kexue.corpus.scripts import fold_table
 from kexue.corpus.texts import as_texts
 from kexue.words import _lattice_kernels as kernels
@@ -22,7 +22,7 @@ from kexue.words.tokens import Tokens, character_bits, word_table
 LARGE_TEXT = 500_000
 
 
-class WordDiscoverer(BaseEstimator):
+class WordDiscoverer(TransformerMixin, BaseEstimator):
     r"""Find the words of raw text: the units that make it cheaper to write down.
 
     The text is segmented twice over. First by the normalised variation of branching entropy:
@@ -53,7 +53,8 @@ class WordDiscoverer(BaseEstimator):
     memory : int or str
         Most bytes for counting, see `kexue.corpus.count_ngrams`.
     n_jobs : int or None
-        Threads for counting; the result does not depend on it.
+        Threads for counting: None means 1, -1 all processors. The result does not depend
+        on it.
 
     Attributes
     ----------
@@ -117,8 +118,7 @@ class WordDiscoverer(BaseEstimator):
         Raises
         ------
         InputError
-            On a bad parameter, or if no character occurs twice, so that there is nothing to
-            learn.
+            On a bad parameter, or if there is no text.
         """
         self._check_parameters()
         return self.fit_codes(as_texts(texts).codes())
@@ -167,7 +167,7 @@ class WordDiscoverer(BaseEstimator):
             improved = tokenizer.token_starts(codes)
             rounds += 1
             if np.array_equal(improved, starts):
-                break
+                return tokenizer, starts, rounds
             starts = improved
         return tokenizer, tokenizer.token_starts(codes), rounds
 
@@ -191,6 +191,7 @@ class WordDiscoverer(BaseEstimator):
         if self.min_count != "auto":
             check_int("min_count", self.min_count, minimum=1)
         check_float("penalty", self.penalty)
+        effective_jobs(self.n_jobs)
         check_int("max_rounds", self.max_rounds, minimum=0)
         check_choice("atoms", self.atoms, ("auto", "character"))
         check_choice("normalize", self.normalize, ("nfkc", None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kexue.corpus.counting import NGramCounts, assign_ids, count_code_points
-from kexue.corpus.scripts import JOINING, character_classes
+from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _lattice_kernels as kernels
 
 
@@ -45,6 +45,8 @@ def autonomy(counts: NGramCounts, order: int) -> np.ndarray:
             suffix |= ids[:, o + 1] << np.uint64(48 - 16 * o)
         right -= counts.entropy("right", order - 1)[np.searchsorted(shorter, prefix)]
         left -= counts.entropy("left", order - 1)[np.searchsorted(shorter, suffix)]
+    if not right.size:
+        return right
     return (right - right.mean()) + (left - left.mean())
 
 
@@ -68,7 +70,7 @@ def segment(
     codes : uint32 array of shape (n,)
         Code points, `DOCUMENT_END` after every document.
     cuts : bool array of shape (n,)
-        Where tokens may begin among characters that do not join.
+        Where tokens may begin.
     joining : bool array of shape (n_code_points,)
         Which code points join into words.
     max_length : int
@@ -97,10 +99,10 @@ def segment(
 
 def joining_characters(atoms: str) -> np.ndarray:
     """Return which code points may join into words, bool of shape (n_code_points,)."""
-    from kexue.corpus.scripts import OTHER
-
     classes = character_classes()
-    return classes != OTHER if atoms == "character" else classes == JOINING
+    if atoms == "character":
+        return classes != OTHER
+    return (classes == JOINING) | (classes == EXTENDING)
 
 
 def _score_trie(

@@ -54,6 +54,8 @@ def segmentation_score(
                 f"text {number}: pred and gold spell different characters: "
                 f"{''.join(ours)[:40]!r} and {''.join(theirs)[:40]!r}"
             )
+        if "" in ours or "" in theirs:
+            raise InputError(f"text {number}: tokens must not be empty")
         edges_ours, edges_theirs = _edges(ours), _edges(theirs)
         spans = set(pairwise(edges_ours))
         right = [span in spans for span in pairwise(edges_theirs)]

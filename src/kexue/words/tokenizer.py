@@ -13,14 +13,16 @@ from typing import Any, Literal
 import numpy as np
 
 from kexue._core import InputError, check_choice, check_texts_argument, write_text
-from kexue.corpus.scripts import DIGIT, LETTER, character_classes, fold_table
-from kexue.corpus.texts import DOCUMENT_END, decode_codes, encode_text
+from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes, fold_table
+from kexue.corpus.texts import DOCUMENT_END, as_texts, decode_codes, encode_text
 from kexue.words import _lattice_kernels as kernels
 
 Atoms = Literal["auto", "character"]
 # Costs are whole multiples of 2**-24 bit: sums and ties are exact and the same everywhere,
 # and 2**38 bits of text fit into an int64.
 COST_UNIT = 2.0**-24
+# Counts pass through float64 on their way to costs
+MAX_TOTAL = 2**53
 FORMAT = "kexue-unigram-1"
 
 
@@ -37,7 +39,8 @@ class UnigramTokenizer:
         Words and how often they occur, at least once each.
     atoms : {"auto", "character"}
         ``"auto"``: a run of letters and marks of a script written with blanks, or of
-        digits, is one token whatever the words say. ``"character"``: words alone decide.
+        digits, is one token whatever the words say. ``"character"``: words alone decide. A
+        mark of a script without blanks is never parted from its letter.
     normalize : {"nfkc", None}
         Look words up by the NFKC form of each character where that is one character, so
         that full-width and half-width forms are the same word. Tokens keep their spelling.
@@ -81,6 +84,8 @@ class UnigramTokenizer:
                 raise InputError(f"words must be non-empty strings, got {word!r}")
             if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
                 raise InputError(f"the count of {word!r} must be an int >= 1, got {count!r}")
+        if sum(map(int, words.values())) >= MAX_TOTAL:
+            raise InputError("the counts of words must sum to less than 2**53")
         spelled = encode_text("".join(words))
         ends = np.cumsum([len(word) for word in words])
         starts = np.concatenate(([0], ends)).astype(np.int64)
@@ -125,7 +130,8 @@ class UnigramTokenizer:
         self._hashes = kernels.hash_spans(self._symbols, self._offsets)
         capacity = 1 << max(4, int(4 * first.size - 1).bit_length())
         self._slots = kernels.index_hashes(self._hashes, capacity)
-        self._longest = kernels.longest_by_first(self._symbols, self._offsets, 2**16)
+        cuts = token_cuts(self._symbols, self.atoms)
+        self._longest = kernels.longest_by_first(self._symbols, self._offsets, cuts, 2**16)
         bits = -np.log2(self._counts / self.total)
         self._costs = np.round(bits / COST_UNIT).astype(np.int64)
         self._unknown = round(np.log2(2 * self.total) / COST_UNIT)
@@ -151,12 +157,17 @@ class UnigramTokenizer:
         return list(itertools.pairwise(starts))
 
     def transform(self, texts: Iterable[str]) -> list[list[str]]:
-        """Return the tokens of every text."""
+        """Return the tokens of every text; `texts` may be what `as_texts` takes, too."""
         check_texts_argument(texts)
+        if callable(texts) or isinstance(texts, Path):
+            texts = as_texts(texts)
         return [self.tokenize(text) for text in texts]
 
     def bits(self, text: str) -> float:
-        """Return the code length of `text` under the unigram model, in bits."""
+        """Return the code length of `text` under the unigram model, in bits.
+
+        A token that is no word costs ``log2(2 N)``; how it is spelled is not charged.
+        """
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}")
         words = self._path(encode_text(text))
@@ -202,12 +213,12 @@ class UnigramTokenizer:
             if content["format"] != FORMAT:
                 raise KeyError("format")
             words, atoms, normalize = (content[key] for key in ("words", "atoms", "normalize"))
+            return cls(words, atoms=atoms, normalize=normalize)
         except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{os.fspath(path)} is not a tokenizer written by UnigramTokenizer.save "
                 f"(format {FORMAT!r})"
             ) from error
-        return cls(words, atoms=atoms, normalize=normalize)
 
     def __len__(self) -> int:
         """Return the number of words."""
@@ -239,10 +250,12 @@ class UnigramTokenizer:
 
 
 def token_cuts(codes: np.ndarray, atoms: Atoms) -> np.ndarray:
-    """Return where tokens may begin, bool of shape (n,): not inside a run taken whole."""
+    """Return where tokens may begin, bool of shape (n,).
+
+    Not before a mark of a script without blanks, such as a Thai vowel sign, nor, unless
+    `atoms` is "character", inside a run of letters or digits.
+    """
     cuts = np.empty(codes.size, bool)
-    if atoms == "auto":
-        kernels.mark_cuts(character_classes()[codes], LETTER, DIGIT, cuts)
-    else:
-        cuts[:] = True
+    classes = character_classes()[codes]
+    kernels.mark_cuts(classes, LETTER, DIGIT, JOINING, EXTENDING, atoms == "auto", cuts)
     return cuts
