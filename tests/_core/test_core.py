@@ -50,7 +50,7 @@ from kexue._core import (
         (lambda: parse_memory("2 apples"), InputError, "memory must be a size such as '500MB'"),
         (lambda: parse_memory(0), InputError, "got 0"),
         (lambda: parse_memory(1.5), TypeError, "got 1.5"),
-        (lambda: effective_jobs(0), InputError, "n_jobs must be an int >= 1, got 0"),
+        (lambda: effective_jobs(0), InputError, "n_jobs must be an int >= 1, or negative"),
         (
             lambda: check_seed(-1),
             InputError,

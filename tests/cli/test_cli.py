@@ -80,6 +80,8 @@ def test_words_to_every_format(poem):
     assert header.split("\t") == [
         "word", "count", "pmi", "left_entropy", "right_entropy", "bits_saved", "bits_net",
     ]  # fmt: skip
+    assert all(len(number.split(".")[1]) == 3 for number in first.split("\t")[2:])
+    assert not any(line.startswith(("\t", '"')) for line in printed.stdout.splitlines())
     assert len(first.split("\t")[0]) > 1
     tables = []
     for suffix, read in ((".parquet", pl.read_parquet), (".csv", pl.read_csv)):
@@ -132,6 +134,13 @@ def test_halves_of_characters_are_replaced(tmp_path):
     assert call("words", path).exit_code == 0
     assert call("atlas", path, "-o", tmp_path / "out").exit_code == 0
     assert call("segment", path, "-m", tmp_path / "out").stdout.startswith("\ufffd")
+
+
+def test_a_header_of_names_is_no_link(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("person,friend\nalice,bob\nbob,carol\nalice,carol\n")
+    assert '"person"' in call("communities", path).stdout
+    assert '"person"' not in call("communities", path, "--header").stdout
 
 
 @pytest.mark.parametrize("option", ["--help", "-h", "--version"])
@@ -187,15 +196,15 @@ BAD = {
     ),
     "bad memory": (
         lambda d: ["atlas", write(d / "a.txt", POEM), "-o", d / "out", "--memory", "lots"],
-        "memory must be a size such as '500MB'",
+        "--memory must be a size such as '500MB'",
     ),
     "bad length": (
         lambda d: ["words", write(d / "a.txt", POEM), "--max-length", "9"],
-        "max_length must be an int in [1, 4], got 9",
+        "--max-length must be an int in [1, 4], got 9",
     ),
     "bad encoding": (
         lambda d: ["words", write(d / "a.txt", POEM), "--encoding", "latin-99"],
-        "encoding must be the name of a text encoding",
+        "--encoding must be the name of a text encoding",
     ),
     "words to where": (
         lambda d: ["words", write(d / "a.txt", POEM), "-o", d / "words.xlsx"],
@@ -204,6 +213,29 @@ BAD = {
     "no model": (
         lambda d: ["segment", write(d / "a.txt", POEM), "--model", d / "none"],
         "none: No such file",
+    ),
+    "model is some folder": (
+        lambda d: ["segment", write(d / "a.txt", POEM), "--model", d],
+        "is not an atlas",
+    ),
+    "blank text": (
+        lambda d: ["atlas", write(d / "a.txt", "  \n\n \n   \n"), "-o", d / "out"],
+        "nothing repeats",
+    ),
+    "another corpus's atlas": (
+        lambda d: [
+            call("atlas", write(d / "b.txt", POEM), "-o", d / "out") and "atlas",
+            write(d / "a.txt", POEM + "又一句"), "-o", d / "out",
+        ],
+        "holds the atlas of another text",
+    ),
+    "bad seed": (
+        lambda d: ["atlas", write(d / "a.txt", POEM), "-o", d / "out", "--seed", "-1"],
+        "--seed must be",
+    ),
+    "bad jobs": (
+        lambda d: ["words", write(d / "a.txt", POEM), "--jobs", "0"],
+        "--jobs must be an int >= 1, or negative",
     ),
     "not a model": (
         lambda d: ["segment", write(d / "a.txt", POEM), "--model", write(d / "m.json", "{}")],

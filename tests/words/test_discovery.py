@@ -201,7 +201,7 @@ def test_estimator():
         ({"penalty": float("nan")}, POEM, InputError, "penalty must be a finite number, got nan"),
         ({"atoms": "words"}, POEM, InputError, "atoms must be one of 'auto', 'character'"),
         ({"normalize": "nfd"}, POEM, InputError, "normalize must be one of 'nfkc', None"),
-        ({"n_jobs": 0}, POEM, InputError, "n_jobs must be an int >= 1, got 0"),
+        ({"n_jobs": 0}, POEM, InputError, "n_jobs must be an int >= 1, or negative"),
         ({"memory": "much"}, POEM, InputError, "memory must be a size"),
     ],
 )

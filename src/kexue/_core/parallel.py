@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from threading import Event
 from typing import TypeVar
 
+from kexue._core.errors import InputError
 from kexue._core.validation import check_int
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def effective_jobs(n_jobs: int | None) -> int:
         return 1
     jobs = check_int("n_jobs", n_jobs)
     if jobs == 0:
-        check_int("n_jobs", jobs, minimum=1)
+        raise InputError("n_jobs must be an int >= 1, or negative: -1 means all processors; got 0")
     if jobs > 0:
         return jobs
     processors = (

@@ -347,15 +347,17 @@ class Atlas(BaseEstimator):
 
 def check_repeats(codes: np.ndarray) -> None:
     """Raise `InputError` unless some two neighbouring characters occur twice."""
+    blank = np.zeros(DOCUMENT_END + 1, bool)
+    blank[[DOCUMENT_END, *(c for c in range(0x3001) if chr(c).isspace())]] = True
     for size in (10**5, codes.size):  # almost every text repeats itself within its first pages
         left, right = codes[:size][:-1], codes[:size][1:]
-        inside = (left != DOCUMENT_END) & (right != DOCUMENT_END)
+        inside = ~blank[left] & ~blank[right]
         pairs = np.sort(left[inside].astype(np.uint64) << np.uint64(32) | right[inside])
         if np.any(pairs[1:] == pairs[:-1]):
             return
     raise InputError(
         f"nothing repeats: no two neighbouring characters occur twice in the {codes.size:,} "
-        "characters given, so there is no structure to learn; give more text"
+        "characters given, blanks apart, so there is no structure to learn; give more text"
     )
 
 

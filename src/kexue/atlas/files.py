@@ -41,6 +41,15 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} holds something else ({listed}); name an empty or new folder")
 
 
+def check_same_text(folder: Path, fingerprint: str) -> None:
+    """Raise `InputError` if `folder` is the finished atlas of a text of another fingerprint."""
+    if is_atlas(folder) and read_json(folder / RUN).get("input") != fingerprint:
+        raise InputError(
+            f"{folder} holds the atlas of another text; name another folder with -o, or give "
+            "--fresh to replace it"
+        )
+
+
 def is_atlas(folder: Path) -> bool:
     """Return whether `folder` is an atlas that `Atlas.write` finished."""
     try:
@@ -57,9 +66,14 @@ def read_atlas_file(folder: Path, name: str) -> Any:
     InputError
         If `folder` is not an atlas.
     """
+    check_atlas(folder)
+    return read_json(folder / name)
+
+
+def check_atlas(folder: Path) -> None:
+    """Raise `InputError` unless `folder` is a finished atlas."""
     if not is_atlas(folder):
         raise InputError(f"{folder} is not an atlas: there is no {RUN} of kexue atlas in it")
-    return read_json(folder / name)
 
 
 def read_json(path: Path) -> Any:
@@ -126,6 +140,8 @@ def run_record(atlas: Atlas) -> dict[str, Any]:
         "format": FORMAT,
         "arguments": {**arguments, "random_state": atlas.seed_},
         "input": atlas.fingerprint_,
+        "documents": atlas.n_documents_,
+        "characters": atlas.n_characters_,
         "held_out": {"unit": split.unit, "of": split.n_units, "drawn": split.drawn.tolist()},
         "versions": versions(),
     }

@@ -169,6 +169,7 @@ def render_page(page: Page) -> str:
         spared=_spared(before, after),
         staircase=_staircase(page),
         ledger=_html(*_ledger(page)),
+        losses=_losses(page),
         rule=html.escape(page.held_out_rule),
         notes=_html(*(_tag("li", note) for note in page.notes)),
         legend=_html(*_legend(page)),
@@ -315,6 +316,14 @@ def _ledger(page: Page) -> Iterator[ET.Element]:
     for reference, value in page.references.items():
         name = _tag("th", reference, _tag("small", "a general compressor"), scope="row")
         yield _tag("tr", name, _tag("td", _bits(value)), _tag("td"), _tag("td"))
+
+
+def _losses(page: Page) -> str:
+    """Explain the mark of `_mark_rise` where there is one."""
+    if not any(cell.get("class") == "rise" for row in _ledger(page) for cell in row):
+        return ""
+    text = "▲ marks a price above the row before: there the step did not pay."
+    return _html(_tag("p", text, class_="caption"))
 
 
 def _mark_rise(cell: ET.Element, value: float | None, above: float | None) -> None:

@@ -6,7 +6,7 @@ import io
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,6 +67,7 @@ OptionalPaths = Annotated[
 ]
 Column = Annotated[str | None, typer.Option(help="Column of a table that holds the text.")]
 DocumentsOption = Annotated[Documents, typer.Option(help="What one document is.")]
+Errors = Annotated[str, typer.Option(help="What to do about undecodable bytes: strict or replace.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of the files.")]
 MaxLength = Annotated[int, typer.Option(help="Longest word in scripts without blanks, 1 to 4.")]
 Memory = Annotated[str, typer.Option(help="Most memory for counting.")]
@@ -107,6 +108,7 @@ def atlas(
     column: Column = None,
     documents: DocumentsOption = Documents.auto,
     encoding: Encoding = "utf-8",
+    errors: Errors = "strict",
     max_length: MaxLength = 4,
     min_count: Annotated[int, typer.Option(help="Rarer words get no vector.")] = 5,
     vectors: Annotated[Vectors, typer.Option(help="Word vectors.")] = Vectors.ppmi,
@@ -125,7 +127,7 @@ def atlas(
 
         if demo == bool(paths):
             raise InputError("give either files to read or --demo")
-        from kexue.atlas.files import check_folder, write_atlas
+        from kexue.atlas.files import check_folder, check_same_text, is_atlas, write_atlas
 
         gold = None
         folder = output or Path(_default_folder(paths or ["demo"]))
@@ -137,7 +139,9 @@ def atlas(
             gold = load_demo()
             texts = as_texts(["".join(words) for words in gold])
         else:
-            texts = _read(paths or [], column, documents, encoding)
+            texts = _read(paths or [], column, documents, encoding, errors)
+        if resume and is_atlas(folder):
+            check_same_text(folder, texts.fingerprint())
         from kexue.atlas import Atlas
 
         model = Atlas(
@@ -167,7 +171,10 @@ def atlas(
                     f"precision {100 * score['precision']:.1f}, "
                     f"recall {100 * score['recall']:.1f}"
                 )
-            typer.echo(f"\npage: {page}")
+            typer.echo(
+                f"\nread {model.n_characters_:,} characters in {model.n_documents_:,} documents of "
+                f"{len(texts.sources):,} source{'s' * (len(texts.sources) != 1)}\npage: {page}"
+            )
         if open_page:
             typer.launch(page.resolve().as_uri())
 
@@ -182,6 +189,7 @@ def words(
     column: Column = None,
     documents: DocumentsOption = Documents.auto,
     encoding: Encoding = "utf-8",
+    errors: Errors = "strict",
     max_length: MaxLength = 4,
     min_count: Annotated[
         int | None, typer.Option(help="Least uses of a joined word.", show_default="1 or 2 by size")
@@ -190,7 +198,12 @@ def words(
     memory: Memory = "2GB",
     jobs: Jobs = -1,
 ) -> None:
-    """Find the words of a text and what each is worth, most bits saved first."""
+    """Find the words of a text and what each is worth, most bits saved first.
+
+    Columns: word, count; pmi, bits by which the word is likelier than its characters one by one;
+    entropies of the words to its left and right, bits; bits_saved, its share in what words
+    save over characters; bits_net, that less the price of its entry in the lexicon.
+    """
     with exit_codes():
         from kexue._core import InputError, atomic_path
 
@@ -205,14 +218,17 @@ def words(
             penalty=penalty,
             memory=memory,
             n_jobs=jobs,
-        ).fit(_read(paths, column, documents, encoding))
+        ).fit(_read(paths, column, documents, encoding, errors))
+        # blanks and the end of a document are tokens too, but nobody looks for them in a list
+        table = model.words_.filter(model.words_["word"].str.strip_chars() != "")
+        tsv = {"separator": "\t", "quote_style": "never", "float_precision": 3}
         if output is None:
-            sys.stdout.write(model.words_.write_csv(separator="\t"))
+            table.write_csv(sys.stdout, **tsv)  # type: ignore[arg-type]
             return
-        options = {"separator": "\t"} if output.suffix == ".tsv" else {}
+        formats: dict[str, dict[str, Any]] = {".tsv": tsv, ".csv": {"float_precision": 3}}
         with atomic_path(output) as temporary, open(temporary, "wb") as file:
-            getattr(model.words_, writers[output.suffix])(file, **options)
-        typer.echo(f"{model.words_.height:,} words: {output}", err=True)
+            getattr(table, writers[output.suffix])(file, **formats.get(output.suffix, {}))
+        typer.echo(f"{table.height:,} words: {output}", err=True)
 
 
 @app.command()
@@ -225,17 +241,21 @@ def segment(
     column: Column = None,
     documents: DocumentsOption = Documents.auto,
     encoding: Encoding = "utf-8",
+    errors: Errors = "strict",
 ) -> None:
     """Write texts with their words apart, one document a line, to standard output.
 
     Empty lines are no documents; a line end inside a document becomes a blank.
     """
     with exit_codes():
+        from kexue.atlas.files import check_atlas
         from kexue.words import UnigramTokenizer
 
-        path = model / "tokenizer.json" if model.is_dir() else model
-        tokenizer = UnigramTokenizer.load(path)
-        for document in _read(paths or ["-"], column, documents, encoding):
+        if model.is_dir():
+            check_atlas(model)
+            model = model / "tokenizer.json"
+        tokenizer = UnigramTokenizer.load(model)
+        for document in _read(paths or ["-"], column, documents, encoding, errors):
             line = separator.join(tokenizer.tokenize(document))
             sys.stdout.write(" ".join(line.splitlines()) + "\n")
 
@@ -252,6 +272,12 @@ def communities(
     weight: Annotated[
         bool, typer.Option("--weight/--no-weight", help="Whether a third column is the weight.")
     ] = True,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header", help="Whether the first line is one.", show_default="guessed"
+        ),
+    ] = None,
     flow: Annotated[Flow, typer.Option(help="Which random walk.")] = Flow.undirected,
     trials: Annotated[int, typer.Option(help="Trials, of which the best is kept.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
@@ -264,7 +290,9 @@ def communities(
 
         if output is not None and output.suffix not in (".tree", ".clu"):
             raise InputError(f"-o must name a .tree or .clu file, got {output}")
-        network = read_graph(graph, directed=flow is not Flow.undirected, weight=weight)
+        network = read_graph(
+            graph, directed=flow is not Flow.undirected, weight=weight, header=header
+        )
         model = Infomap(
             levels=2, flow=flow.value, n_init=trials, random_state=seed, n_jobs=jobs
         ).fit(network)
@@ -275,9 +303,14 @@ def communities(
             err=True,
         )
         if output is None:
-            names = model.network_.names
             sys.stdout.write(
-                format_tree(model.labels_, model.flow_, names, codelength=model.codelength_)
+                format_tree(
+                    model.labels_,
+                    model.flow_,
+                    model.network_.names,
+                    node_ids=model.network_.node_ids,
+                    codelength=model.codelength_,
+                )
             )
         else:
             model.write(output)
@@ -296,7 +329,9 @@ def info(
         ledger = read_atlas_file(folder, "ledger.json")
         print_pairs(
             [
-                ("input, sha256", run["input"]),
+                ("documents", f"{run['documents']:,}"),
+                ("characters", f"{run['characters']:,}"),
+                ("sha256", run["input"]),
                 ("held out", f"{len(run['held_out']['drawn'])} of {run['held_out']['of']} "
                  f"{run['held_out']['unit']}"),
                 *run["arguments"].items(),
@@ -309,10 +344,18 @@ def info(
             typer.echo(f"\nwords against gold: F1 {100 * ledger['gold']['f1']:.1f}")
 
 
-def _read(paths: list[str], column: str | None, documents: Documents, encoding: str) -> Texts:
+def _read(
+    paths: list[str], column: str | None, documents: Documents, encoding: str, errors: str
+) -> Texts:
     from kexue.corpus import read_texts
 
-    return read_texts(paths, column=column, documents=documents.value, encoding=encoding)
+    return read_texts(
+        paths,
+        column=column,
+        documents=documents.value,
+        encoding=encoding,
+        errors=errors,  # type: ignore[arg-type]  # checked there
+    )
 
 
 def _default_folder(paths: list[str]) -> str:

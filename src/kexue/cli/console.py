@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from kexue.atlas import LedgerRow
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# The library speaks of its parameters; at the command line they are options.
+OPTIONS = {
+    "n_jobs": "--jobs",
+    "random_state": "--seed",
+    "n_init": "--trials",
+    **{
+        name: "--" + name.replace("_", "-")
+        for name in (
+            "column", "documents", "encoding", "errors", "max_length", "memory", "min_count",
+            "penalty",
+        )
+    },
+}  # fmt: skip
 
 
 @contextmanager
@@ -35,8 +49,12 @@ def exit_codes() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except KeyboardInterrupt:
-        typer.echo("kexue: interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        _interrupted()
+    except SystemError as error:
+        # a compiled kernel that is interrupted says so in a roundabout way
+        if not isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            _leave(error, FAILED)
+        _interrupted()
     except typer.Exit:
         raise
     except Exception as error:
@@ -86,12 +104,19 @@ def print_pairs(pairs: list[tuple[str, Any]]) -> None:
         typer.echo(f"{name:<{width}}  {value}")
 
 
-def _leave(error: BaseException, code: int) -> None:
+def _interrupted() -> NoReturn:
+    typer.echo("kexue: interrupted", err=True)
+    raise typer.Exit(INTERRUPTED) from None
+
+
+def _leave(error: BaseException, code: int) -> NoReturn:
     if os.environ.get("KEXUE_TRACEBACK") == "1":
         raise error
     label = "error" if code == BAD_INPUT else "failed"
     text = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
+    for parameter, option in OPTIONS.items():
+        text = re.sub(rf"\b{parameter}\b(?= must|=)", option, text)
     typer.echo(f"kexue: {label}: {text or type(error).__name__}", err=True)
     raise typer.Exit(code) from None

@@ -27,14 +27,18 @@ _HEADS = {"source", "target", "from", "to", "src", "dst", "node1", "node2", "nod
 
 
 def read_graph(
-    path: str | os.PathLike[str], *, directed: bool = False, weight: bool = True
+    path: str | os.PathLike[str],
+    *,
+    directed: bool = False,
+    weight: bool = True,
+    header: bool | None = None,
 ) -> Network:
     """Read an edge list: two node columns and an optional weight column.
 
     Columns are separated by tabs if the first line has one, else by commas if it has one, else
     by blanks; blanks around tabs and commas are no part of a field. With commas, a field may
     stand in double quotes. Lines that begin with ``#`` or ``%`` and blank lines are skipped. A
-    first line is a header if its first two fields are no integers while those of the next line
+    first line is taken for a header if its first two fields are no integers while those of the next line
     are, or if they are words such as ``source`` and ``target``. Files ending in ``.gz``, ``.xz``
     or ``.zst`` are decompressed.
 
@@ -47,6 +51,8 @@ def read_graph(
     directed : bool
     weight : bool
         Whether the third column, if any, is the weight; otherwise it is ignored.
+    header : bool, optional
+        Whether the first line is a header; guessed by default.
 
     Returns
     -------
@@ -70,7 +76,8 @@ def read_graph(
     first, second = (_fields(line, separator) for line in [*data.split(b"\n", 2), b""][:2])
     if len(first) not in (2, 3):
         raise _first_bad_line(file, raw, separator, 2)
-    header = _is_header(first, second)
+    if header is None:
+        header = _is_header(first, second)
     for integers in (True, False):
         table = _parse(data, separator, header, len(first), integers, weight)
         if table is not None:
