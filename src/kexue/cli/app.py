@@ -221,11 +221,11 @@ def words(
         ).fit(_read(paths, column, documents, encoding, errors))
         # blanks and the end of a document are tokens too, but nobody looks for them in a list
         table = model.words_.filter(model.words_["word"].str.strip_chars() != "")
-        tsv = {"separator": "\t", "quote_style": "never", "float_precision": 3}
+        tsv: dict[str, Any] = {"separator": "\t", "quote_style": "never", "float_precision": 3}
         if output is None:
-            table.write_csv(sys.stdout, **tsv)  # type: ignore[arg-type]
+            sys.stdout.write(table.write_csv(**tsv))
             return
-        formats: dict[str, dict[str, Any]] = {".tsv": tsv, ".csv": {"float_precision": 3}}
+        formats = {".tsv": tsv, ".csv": {"float_precision": 3}}
         with atomic_path(output) as temporary, open(temporary, "wb") as file:
             getattr(table, writers[output.suffix])(file, **formats.get(output.suffix, {}))
         typer.echo(f"{table.height:,} words: {output}", err=True)

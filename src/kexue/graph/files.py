@@ -38,9 +38,9 @@ def read_graph(
     Columns are separated by tabs if the first line has one, else by commas if it has one, else
     by blanks; blanks around tabs and commas are no part of a field. With commas, a field may
     stand in double quotes. Lines that begin with ``#`` or ``%`` and blank lines are skipped. A
-    first line is taken for a header if its first two fields are no integers while those of the next line
-    are, or if they are words such as ``source`` and ``target``. Files ending in ``.gz``, ``.xz``
-    or ``.zst`` are decompressed.
+    first line is taken for a header if its first two fields are no integers while those of the
+    next line are, or if they are words such as ``source`` and ``target``. Files ending in
+    ``.gz``, ``.xz`` or ``.zst`` are decompressed.
 
     What the file calls its nodes are names, integers too: the nodes are those that occur. If
     all are integers they are numbered in increasing order, otherwise as they first appear.
