@@ -93,6 +93,21 @@ def test_round_trip_of_any_text(text):
     assert all(a < b for a, b in edges)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(st.characters() | st.sampled_from("红楼梦ab\0\u3099"), max_size=8)))
+def test_many_texts_are_tokenized_as_each_alone(texts):
+    tokenizer = UnigramTokenizer({"红楼": 3, "楼梦": 2, "ab": 9, "\0": 2})
+    assert tokenizer.transform(texts) == [tokenizer.tokenize(text) for text in texts]
+
+
+def test_batches_do_not_show(monkeypatch):
+    texts = ["红楼梦", "", "梦红楼"] * 5
+    tokenizer = UnigramTokenizer({"红楼": 3, "梦": 2})
+    whole = tokenizer.transform(texts)
+    monkeypatch.setattr("kexue.words.tokenizer.BATCH", 7)
+    assert tokenizer.transform(texts) == whole == tokenizer.transform(iter(texts))
+
+
 def test_runs_are_whole_and_scripts_apart():
     tokenizer = UnigramTokenizer({"年": 5, "the": 2, "t": 90, "h": 90, "e": 90})
     assert tokenizer.tokenize("the café１２年٣x2\u200b") == [
@@ -166,6 +181,7 @@ def _bad_file(tmp_path, content):
             TypeError,
             "must be a str, got bytes",
         ),
+        (lambda _: UnigramTokenizer({"a": 1}).transform([1]), TypeError, r"texts\[0\] must be str"),
         (lambda _: UnigramTokenizer({"a": 1}).transform("a"), TypeError, "got one str"),
         (lambda _: UnigramTokenizer.load(Path("absent.json")), FileNotFoundError, "absent.json"),
         (lambda t: UnigramTokenizer.load(_bad_file(t, "{}")), InputError, "is not a tokenizer"),

@@ -23,6 +23,7 @@ Atoms = Literal["auto", "character"]
 COST_UNIT = 2.0**-24
 # Counts pass through float64 on their way to costs
 MAX_TOTAL = 2**53
+BATCH = 1 << 20  # characters
 FORMAT = "kexue-unigram-1"
 
 
@@ -161,7 +162,29 @@ class UnigramTokenizer:
         check_texts_argument(texts)
         if callable(texts) or isinstance(texts, Path):
             texts = as_texts(texts)
-        return [self.tokenize(text) for text in texts]
+        tokens: list[list[str]] = []
+        batch: list[str] = []
+        size = 0
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"texts[{index}] must be str, got {type(text).__name__}")
+            batch.append(text)
+            size += len(text) + 1
+            if size >= BATCH:
+                tokens += self._tokenize_batch(batch)
+                batch, size = [], 0
+        return tokens + self._tokenize_batch(batch)
+
+    def _tokenize_batch(self, texts: list[str]) -> list[list[str]]:
+        """Tokenize many texts in one call of the kernel; a call costs more than a short text."""
+        joined = "".join(f"{text}\0" for text in texts)
+        ends = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) - 1
+        codes = encode_text(joined)
+        codes[ends] = DOCUMENT_END
+        starts = self.token_starts(codes)
+        pieces = [joined[begin:end] for begin, end in itertools.pairwise(starts.tolist())]
+        closing = np.searchsorted(starts, ends).tolist()
+        return [pieces[a + 1 : b] for a, b in itertools.pairwise([-1, *closing])]
 
     def bits(self, text: str) -> float:
         """Return the code length of `text` under the unigram model, in bits.
