@@ -29,6 +29,8 @@ from benchmarks.measuring import Row  # noqa: E402
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.jsonl"
 PAGE = HERE / "RESULTS.md"
+READMES = ("README.md", "README.zh.md")
+MARKS = ("<!-- ratios -->", "<!-- /ratios -->")
 PACKAGES = ("kexue", "numpy", "numba", "scipy", "scikit-learn", "polars")
 
 
@@ -98,7 +100,7 @@ def installed(package: str) -> str:
 
 
 def write_page() -> None:
-    """Write RESULTS.md from the newest row of each comparison."""
+    """Write RESULTS.md and the README's ratios from the newest row of each comparison."""
     if not RESULTS.exists():
         return
     newest: dict[tuple[str, str, str], dict] = {}
@@ -125,22 +127,43 @@ def write_page() -> None:
         lines += ["", *(f"- {note}" for note in notes)] if notes else []
         lines += ["", f"{last['date']}, {last['machine']}, Python {last['python']}; {versions}."]
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in READMES:
+        write_ratios(HERE.parent / name, list(newest.values()))
+
+
+def write_ratios(readme: Path, records: list[dict]) -> None:
+    """Write the ratios into the README, between its two marks."""
+    rows = ["| | against | ratio | quality: ours | theirs |", "|" + "---|" * 5]
+    for record in records:
+        row = as_row(record)
+        ours, theirs = number(row.quality_ours), number(row.quality_peer)
+        quality = f"{ours} {row.quality.split(',')[0]}".strip()
+        rows.append(f"| {row.name} | {row.peer_name} | {row.ratio:.1f} | {quality} | {theirs} |")
+    before, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    table = "\n".join(["", *rows, ""])
+    readme.write_text(before + MARKS[0] + table + MARKS[1] + after, encoding="utf-8")
 
 
 def table_row(record: dict) -> str:
     """Return a line of a Markdown table."""
-    fields = {name: record[name] for name in Row.__dataclass_fields__}
-    row = Row(**fields)
-
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.6g}"
-
+    row = as_row(record)
     bar = "" if row.bar is None else f">= {row.bar:g} {'met' if row.passed else '**missed**'}"
     return (
         f"| {row.name} | {row.ours:.4g} {row.unit} | {row.peer_name}: {row.peer:.4g} {row.unit} "
         f"| **{row.ratio:.1f}** | {bar} | {number(row.quality_ours)} {row.quality} "
         f"| {number(row.quality_peer)} |"
     )
+
+
+def as_row(record: dict) -> Row:
+    """Return the row of a record."""
+    return Row(**{name: record[name] for name in Row.__dataclass_fields__})
+
+
+def number(value: float | None) -> str:
+    """Return a figure for a table, blank for None."""
+    return "" if value is None else f"{value:.6g}"
 
 
 if __name__ == "__main__":
