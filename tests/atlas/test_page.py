@@ -44,7 +44,7 @@ def build(n_words=300, n_communities=40, words=None, **changes):
         Community(
             index=c,
             label=[words[i] for i in members[c][:5]],
-            uses=weight[c],
+            uses=sum(10 * (n - i) for i in members[c]),
             share=weight[c] / sum(weight.values()),
             size=len(members[c]),
             members=members[c][:50],
@@ -267,6 +267,12 @@ def test_twenty_thousand_words_fit():
             r"name communities \[0, 1, 2, 3, 4\] that are not",
         ),
         (lambda p: dataclasses.replace(p, ledger=p.ledger[:1]), "at least 2 rows, got 1"),
+        (
+            lambda p: dataclasses.replace(
+                p, communities=[dataclasses.replace(c, uses=1) for c in p.communities]
+            ),
+            "uses of community 0 must be at least the",
+        ),
     ],
 )
 def test_bad_pages_are_answered_by_their_message(change, message):

@@ -231,7 +231,7 @@ def test_a_complete_graph_is_one_module():
         ({"quality": "good"}, "quality must be one of 'fast', 'best', got 'good'"),
         ({"teleport": -0.1}, r"teleport must be a finite number in \[0, 1\]"),
         ({"n_init": 0}, "n_init must be an int >= 1, got 0"),
-        ({"n_jobs": 0}, "n_jobs must be an int >= 1, got 0"),
+        ({"n_jobs": 0}, "n_jobs must be an int >= 1, or negative"),
         ({"random_state": -1}, "random_state must be None"),
     ],
 )

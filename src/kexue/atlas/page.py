@@ -140,6 +140,13 @@ class Page:
             raise InputError(
                 f"words and samples name communities {unknown[:5]} that are not in `communities`"
             )
+        for c in self.communities:
+            drawn = sum(int(self.words.count[i]) for i in c.members)
+            if drawn > c.uses:
+                raise InputError(
+                    f"uses of community {c.index} must be at least the {drawn} of its members, "
+                    f"got {c.uses}"
+                )
 
 
 def render_page(page: Page) -> str:
