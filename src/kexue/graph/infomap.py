@@ -56,7 +56,8 @@ class Infomap(ClusterMixin, BaseEstimator):
         ``"fast"`` makes two passes over the graph, ``"best"`` repeats them until one saves less
         than 1e-5 of the one-level length. Below 50,000 links both do the latter.
     n_jobs : int, optional
-        Threads, one per search; all processors by default. The result does not depend on it.
+        Threads, one per search: None means 1, -1 all processors. The result does not depend
+        on it.
     random_state : None, int, numpy RandomState or Generator
 
     Attributes

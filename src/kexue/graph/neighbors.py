@@ -44,7 +44,7 @@ def knn_graph(
     mutual : bool
         Keep only links that exist in both directions.
     n_jobs : int, optional
-        Threads, all processors by default. The result does not depend on it.
+        Threads: None means 1, -1 all processors. The result does not depend on it.
 
     Returns
     -------
