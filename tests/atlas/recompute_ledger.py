@@ -79,11 +79,10 @@ def tokenizer(words):
         form = unicodedata.normalize("NFKC", character)
         return form if len(form) == 1 else character
 
-    def tokenize(text):
+    def may_cut(text):
         n = len(text)
-        folded = "".join(map(fold, text))
         kind = [int(kinds[ord(c)]) for c in text]
-        cut = [
+        return [
             i in (0, n)
             or (
                 (kind[i] != kind[i - 1] or kind[i] not in (LETTER, DIGIT))
@@ -91,6 +90,14 @@ def tokenizer(words):
             )
             for i in range(n + 1)
         ]
+
+    # a word of one atom is matched by one atom, a word of several by several
+    compound = {word for word in price if any(may_cut(word)[1:-1])}
+
+    def tokenize(text):
+        n = len(text)
+        folded = "".join(map(fold, text))
+        cut = may_cut(text)
         best = [(0, 0, 0)] * (n + 1)  # cost, number of tokens, minus the length of the first
         for i in range(n - 1, -1, -1):
             if not cut[i]:
@@ -98,8 +105,9 @@ def tokenizer(words):
             atom = next(j for j in range(i + 1, n + 1) if cut[j])
             options = [(unknown + best[atom][0], 1 + best[atom][1], i - atom)]
             for j in range(i + 1, min(n, i + max(longest, 1)) + 1):
-                if cut[j] and folded[i:j] in price:
-                    options.append((price[folded[i:j]] + best[j][0], 1 + best[j][1], i - j))
+                word = folded[i:j]
+                if cut[j] and word in price and (j == atom or word in compound):
+                    options.append((price[word] + best[j][0], 1 + best[j][1], i - j))
             best[i] = min(options)
         i, tokens = 0, []
         while i < n:

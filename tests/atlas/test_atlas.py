@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 from kexue._core import InputError
 from kexue.atlas import Atlas, files
+from kexue.atlas.demo import load_demo
 from kexue.atlas.splitting import split_corpus
 from kexue.corpus.texts import DOCUMENT_END, as_texts
 from kexue.words import UnigramTokenizer
@@ -67,6 +68,13 @@ def test_ledger_of_the_novel_recomputed(novel, novel_lines, recompute_ledger):
     assert atlas.words_["bits_saved"].sum() / atlas.train_.codes.size == pytest.approx(
         fall, rel=1e-9
     )
+
+
+def test_ledger_of_the_demo_recomputed(recompute_ledger, tmp_path):
+    """A newspaper holds what a novel does not: enclosed digits, full-width letters, tables."""
+    texts = ["".join(words) for words in load_demo()]
+    Atlas(random_state=0).fit(texts).write(tmp_path / "demo")
+    assert max(recompute_ledger.differences(tmp_path / "demo", texts).values()) < 1e-9
 
 
 def test_the_communities_row_is_the_words_row_less_mutual_information(novel):
@@ -239,6 +247,17 @@ def test_a_kill_at_a_random_moment(excerpt, tmp_path):
     process.wait()
     run_command(killed, excerpt)
     assert contents(killed) == contents(whole)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.3, 1.6, 2.0])
+def test_an_interrupt_ends_without_a_traceback(excerpt, tmp_path, seconds):
+    command = [sys.executable, "-m", "kexue", "atlas", str(excerpt), "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in errors
 
 
 def test_finished_stages_are_used_and_fresh_ones_are_not(excerpt, tmp_path, monkeypatch):

@@ -49,7 +49,9 @@ def all_paths(text, tokenizer):
         following = [p for p in places if p > begin]
         for end in following:
             piece = fold(text[begin:end])
-            if piece in words:
+            # one atom is matched by one atom, several by a word of several
+            compound = len(cuts(piece, tokenizer.atoms)) > 2
+            if piece in words and (end == following[0] or compound):
                 price = cost(words[piece])
             elif end == following[0]:
                 price = cost(0.5)
@@ -61,13 +63,13 @@ def all_paths(text, tokenizer):
     return walk(0)
 
 
-PIECES = st.text("红楼梦ab 1２!\u3099", min_size=1, max_size=3)
+PIECES = st.text("红楼梦ab 1２!④\u3099", min_size=1, max_size=3)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(PIECES, st.integers(1, 9), min_size=1, max_size=8),
-    st.text("红楼梦ab 1２!\u3099", max_size=9),
+    st.text("红楼梦ab 1２!④\u3099", max_size=9),
     st.sampled_from(["auto", "character"]),
 )
 def test_finds_the_best_of_all_segmentations(words, text, atoms):
@@ -113,6 +115,12 @@ def test_runs_are_whole_and_scripts_apart():
     assert tokenizer.tokenize("the café１２年٣x2\u200b") == [
         "the", " ", "café", "１２", "年", "٣", "x", "2", "\u200b",
     ]  # fmt: skip
+
+
+def test_a_run_is_not_characters_that_fold_to_its_spelling():
+    tokenizer = UnigramTokenizer({"41": 9, "abcdef4年": 1})
+    assert tokenizer.tokenize("④１") == ["④", "１"]
+    assert tokenizer.tokenize("４１") == ["４１"]
 
 
 def test_words_may_span_runs():

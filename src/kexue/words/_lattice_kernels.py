@@ -143,19 +143,26 @@ def mark_cuts(classes, letter, digit, joining, extending, whole_runs, cuts):
 
 
 @njit(cache=True, nogil=True)
-def longest_by_first(symbols, offsets, cuts, capacity):
-    """Return, by the low bits of its first symbol, the longest word of several atoms there.
+def find_compounds(offsets, cuts):
+    """Return which words consist of several atoms, bool of shape (n_words,)."""
+    compound = np.zeros(offsets.size - 1, np.bool_)
+    for word in range(compound.size):
+        for i in range(offsets[word] + 1, offsets[word + 1]):
+            compound[word] |= cuts[i]
+    return compound
 
-    A word that is one run taken whole, however long, is found without trying all lengths.
+
+@njit(cache=True, nogil=True)
+def longest_by_first(symbols, offsets, compound, capacity):
+    """Return, by the low bits of its first symbol, the longest compound that may begin there.
+
+    A word that is one atom, however long, is found without trying all lengths.
     """
     longest = np.zeros(capacity, np.int32)
-    for word in range(offsets.size - 1):
-        begin = offsets[word]
-        for i in range(begin + 1, offsets[word + 1]):
-            if cuts[i]:
-                slot = symbols[begin] & np.uint32(capacity - 1)
-                longest[slot] = max(longest[slot], offsets[word + 1] - begin)
-                break
+    for word in range(compound.size):
+        if compound[word]:
+            slot = symbols[offsets[word]] & np.uint32(capacity - 1)
+            longest[slot] = max(longest[slot], offsets[word + 1] - offsets[word])
     return longest
 
 
@@ -181,12 +188,24 @@ def _find(codes, begin, length, state, slots, hashes, symbols, offsets):
 
 @njit(cache=True, nogil=True)
 def cheapest_path(
-    codes, cuts, document_end, slots, hashes, symbols, offsets, longest, costs, unknown, words
+    codes,
+    cuts,
+    document_end,
+    slots,
+    hashes,
+    symbols,
+    offsets,
+    compound,
+    longest,
+    costs,
+    unknown,
+    words,
 ):
     """Segment a text into the words of least total cost.
 
     Costs are integers, so that ties are exact: they go to fewer words, then to the longer
-    first word. A stretch between two cuts that no word matches is a token of its own.
+    first word. An atom, the stretch between two neighbouring cuts, is a token of its own if no
+    word matches; a word that is one atom matches one atom, a compound several.
 
     Parameters
     ----------
@@ -194,7 +213,7 @@ def cheapest_path(
         Symbols as the lexicon spells them; documents end with `document_end`.
     cuts : bool array of shape (n,)
         Where tokens may begin.
-    slots, hashes, symbols, offsets, longest : the lexicon
+    slots, hashes, symbols, offsets, compound, longest : the lexicon
     costs : int64 array of shape (n_words,)
     unknown : int
         Cost of a token that is no word.
@@ -216,6 +235,7 @@ def cheapest_path(
             hashes,
             symbols,
             offsets,
+            compound,
             longest,
             costs,
             unknown,
@@ -225,7 +245,9 @@ def cheapest_path(
 
 
 @njit(cache=True, nogil=True)
-def _document_path(codes, cuts, slots, hashes, symbols, offsets, longest, costs, unknown, words):
+def _document_path(
+    codes, cuts, slots, hashes, symbols, offsets, compound, longest, costs, unknown, words
+):
     n = codes.size
     cost = np.zeros(n + 1, np.int64)
     tokens = np.zeros(n + 1, np.int32)
@@ -249,7 +271,8 @@ def _document_path(codes, cuts, slots, hashes, symbols, offsets, longest, costs,
             if i + size < n and not cuts[i + size]:
                 continue
             word = _find(codes, i, size, state, slots, hashes, symbols, offsets)
-            if word == EMPTY:
+            # a run of digits is not two digits that fold to the same
+            if word == EMPTY or not (size == length or compound[word]):
                 continue
             total = costs[word] + cost[i + size]
             count = 1 + tokens[i + size]

@@ -132,7 +132,10 @@ class UnigramTokenizer:
         capacity = 1 << max(4, int(4 * first.size - 1).bit_length())
         self._slots = kernels.index_hashes(self._hashes, capacity)
         cuts = token_cuts(self._symbols, self.atoms)
-        self._longest = kernels.longest_by_first(self._symbols, self._offsets, cuts, 2**16)
+        self._compound = kernels.find_compounds(self._offsets, cuts)
+        self._longest = kernels.longest_by_first(
+            self._symbols, self._offsets, self._compound, 2**16
+        )
         bits = -np.log2(self._counts / self.total)
         self._costs = np.round(bits / COST_UNIT).astype(np.int64)
         self._unknown = round(np.log2(2 * self.total) / COST_UNIT)
@@ -264,6 +267,7 @@ class UnigramTokenizer:
             self._hashes,
             self._symbols,
             self._offsets,
+            self._compound,
             self._longest,
             self._costs,
             self._unknown,
