@@ -256,7 +256,8 @@ def test_an_interrupt_ends_without_a_traceback(excerpt, tmp_path, seconds):
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, 130)
+    # done before the signal, interrupted, or hit while the interpreter itself was closing
+    assert process.returncode in (0, 130, -signal.SIGINT)
     assert "Traceback" not in errors
 
 
