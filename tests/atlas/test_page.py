@@ -67,7 +67,6 @@ def build(n_words=300, n_communities=40, words=None, **changes):
         characters=12345,
         tokens=6789,
         words_found=n,
-        held_out_documents=None,
         held_out_rule="Nothing was kept back from one in ten blocks.",
         ledger=[
             LedgerRow("alphabet", "every character equally likely", 12.19, 0.01, 12.2),

@@ -243,17 +243,17 @@ BAD = {
     ),
     "graph with nan": (
         lambda d: ["communities", write(d / "g.txt", "0 1 1\n1 2 nan\n")],
-        "nan",
+        "g.txt, line 2: node ids must be >= 0 and weights finite and >= 0, got '1 2 nan'",
     ),
     "graph with negative weight": (
         lambda d: ["communities", write(d / "g.txt", "0 1 1\n1 2 -3\n")],
-        "-3",
+        "g.txt, line 2: node ids must be >= 0 and weights finite and >= 0, got '1 2 -3'",
     ),
     "graph with half a link": (
         lambda d: ["communities", write(d / "g.txt", "0 1 1\n1\n")],
         "g.txt, line 2",
     ),
-    "empty graph": (lambda d: ["communities", write(d / "g.txt", "")], "no links"),
+    "empty graph": (lambda d: ["communities", write(d / "g.txt", "")], "g.txt: no links found"),
     "graph to where": (
         lambda d: ["communities", write(d / "g.txt", TRIANGLES), "-o", d / "g.xml"],
         "-o must name a .tree or .clu file",

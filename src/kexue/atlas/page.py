@@ -93,9 +93,9 @@ class Page:
     documents, characters, tokens, words_found : int
         Size of the corpus; tokens are words in running text, words found are entries of the
         lexicon of two or more characters (or runs).
-    held_out_documents, held_out_rule : int or None, str
-        Documents kept back (None: blocks of text, or nothing), and the sentences that the page
-        shows: which part was kept back, how unseen words are paid for.
+    held_out_rule : str
+        The sentences that the page shows: which part was kept back, how unseen words are paid
+        for.
     ledger : sequence of LedgerRow
         Rows alphabet, characters, words, communities, in this order.
     references : dict of str to float
@@ -118,7 +118,6 @@ class Page:
     characters: int
     tokens: int
     words_found: int
-    held_out_documents: int | None
     held_out_rule: str
     ledger: Sequence[LedgerRow]
     references: dict[str, float]

@@ -67,7 +67,6 @@ def describe(
         characters=atlas.n_characters_,
         tokens=int(tokens.ids.size),
         words_found=word_like.height,
-        held_out_documents=atlas.split_.drawn.size if atlas.split_.unit == "documents" else None,
         held_out_rule=held_out_rule(atlas),
         ledger=atlas.ledger_,
         references=atlas.references_,
