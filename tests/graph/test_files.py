@@ -5,6 +5,7 @@ import lzma
 import warnings
 
 import numpy as np
+import polars as pl
 import pytest
 import zstandard
 from hypothesis import given
@@ -177,6 +178,84 @@ def test_not_text(tmp_path):
     path = tmp_path / "g.tsv"
     path.write_bytes(b"\xff\xfe\t\xff\n")
     with pytest.raises(InputError, match=r"g\.tsv: not an edge list in UTF-8"):
+        read_graph(path)
+
+
+TABLES = {
+    "named": {"Weight": [1.0, 2.5, 1.0], "TO": [1, 2, 3], "x": "a", "From": [0, 1, 2]},
+    "positions": {"a": [0, 1, 2], "b": [1, 2, 3], "c": [1.0, 2.5, 1.0]},
+    "a third column": {"source": [0, 1, 2], "target": [1, 2, 3], "count": [1.0, 2.5, 1.0]},
+    "weight elsewhere": {"a": [0, 1, 2], "b": [1, 2, 3], "t": [7, 7, 7], "weight": [1.0, 2.5, 1.0]},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_parquet(tmp_path, name):
+    path = tmp_path / "g[1].parquet"
+    pl.DataFrame(TABLES[name]).write_parquet(path)
+    network = read_graph(path)
+    assert triples(network) == TRIPLES
+    assert network.names is None
+    assert triples(read_graph(path, weight=False)) == [(u, v, 1.0) for u, v, _ in TRIPLES]
+    assert read_graph(path, directed=True).directed
+
+
+@pytest.mark.parametrize("kind", [pl.Int8, pl.UInt64, pl.Int64])
+def test_parquet_integers_are_names(tmp_path, kind):
+    path = tmp_path / "g.PARQUET"
+    ends = {"source": [30, 5], "target": [5, 7], "label": ["x", "y"]}
+    schema = {"source": kind, "target": pl.Int64, "label": pl.String}
+    pl.DataFrame(ends, schema).write_parquet(path)
+    network = read_graph(path)
+    assert network.names == ["5", "7", "30"]
+    assert triples(network) == [(0, 1, 1.0), (0, 2, 1.0)]
+
+
+@pytest.mark.parametrize("kind", [pl.String, pl.Categorical, pl.Enum(["北 京", "x", "07"])])
+def test_parquet_strings(tmp_path, kind):
+    path = tmp_path / "g.parquet"
+    ends = {"src": ["x", "北 京"], "dst": ["北 京", "07"]}
+    pl.DataFrame(ends, dict.fromkeys(ends, kind)).write_parquet(path)
+    network = read_graph(path)
+    assert network.names == ["x", "北 京", "07"]
+    assert triples(network) == [(0, 1, 1.0), (1, 2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"source": [0, None], "target": [1, 2]}, r"row 1: .*, got \(None, 2\)"),
+        ({"source": ["a", "b"], "target": ["c", None]}, r"row 1: .* got \('b', None\)"),
+        ({"source": [0, 1], "target": [1, -2]}, r"row 1: node ids must be >= 0 .* \(1, -2\)"),
+        ({"source": [2**64 - 1], "target": [1]}, "row 0: node ids must be >= 0"),
+        ({"a": [0, 1], "b": [1, 2], "w": [1, -1]}, r"row 1: .* >= 0, got \(1, 2, -1\)"),
+        ({"a": [0, 1], "b": [1, 2], "w": [None, 1.0]}, r"row 0: .* got \(0, 1, None\)"),
+        ({"a": [0], "b": [1], "w": [float("nan")]}, "row 0: .* weights finite"),
+        ({"a": [0], "b": [1], "w": [float("inf")]}, "row 0: .* weights finite"),
+        ({"a": [0], "b": ["x"]}, "'a' and 'b' must both hold integers or both strings, got Int64"),
+        ({"a": [0.0], "b": [1.0]}, "must both hold integers or both strings, got Float64 and"),
+        ({"a": [0], "b": [1], "Weight": ["x"]}, "the column 'Weight' must hold numbers, got Str"),
+        ({"a": [0]}, r"an edge list needs two node columns, got \['a'\]"),
+        ({"a": [], "b": []}, "g.parquet: "),
+        ({"a": [1], "b": [2]}, None),
+    ],
+)
+def test_malformed_parquet(tmp_path, columns, message):
+    path = tmp_path / "g.parquet"
+    pl.DataFrame(columns).write_parquet(path)
+    if message is None:
+        path.write_bytes(path.read_bytes()[:-20])
+        message = "g.parquet: not a whole parquet file"
+    with pytest.raises(InputError, match=message):
+        read_graph(path)
+
+
+def test_parquet_without_rows_or_file(tmp_path):
+    path = tmp_path / "g.parquet"
+    with pytest.raises(FileNotFoundError, match=r"g\.parquet"):
+        read_graph(path)
+    pl.DataFrame(schema={"source": pl.Int64, "target": pl.Int64}).write_parquet(path)
+    with pytest.raises(InputError, match=r"g\.parquet: no links found"):
         read_graph(path)
 
 

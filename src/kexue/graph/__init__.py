@@ -1,11 +1,18 @@
 """Networks in and out, flow, the map equation, Infomap, and graphs of nearest neighbours."""
 
-from kexue.graph.files import format_tree, read_graph, write_clu, write_tree
+from kexue.graph.files import read_graph
 from kexue.graph.flow import Flow, random_walk_flow
 from kexue.graph.infomap import Infomap
 from kexue.graph.map_equation import MapCost, map_equation
 from kexue.graph.neighbors import knn_graph
 from kexue.graph.network import Network, as_network
+from kexue.graph.partitions import (
+    format_tree,
+    read_partition,
+    write_clu,
+    write_json,
+    write_tree,
+)
 
 __all__ = [
     "Flow",
@@ -18,6 +25,8 @@ __all__ = [
     "map_equation",
     "random_walk_flow",
     "read_graph",
+    "read_partition",
     "write_clu",
+    "write_json",
     "write_tree",
 ]

@@ -1,29 +1,30 @@
-"""Graphs in and partitions out: edge lists, and Infomap's ``.clu`` and ``.tree``."""
+"""Graphs from files: edge lists as text and as parquet; Pajek's files are in `pajek`."""
 
-import gzip
-import io
 import itertools
-import lzma
 import os
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from kexue._core import InputError, write_text
+from kexue._core import InputError
+from kexue.graph._reading import MARK, kind_of, read_bytes
 from kexue.graph.network import Network
+from kexue.graph.pajek import read_pajek
 
 # A field of a line with commas, with the comma before it, the blanks around both and its quotes.
 _FIELD = re.compile(
     rb'(?m)(^|,)[ \t]*("(?:[^"\n]|"")*"(?=[ \t]*(?:,|$))|[^, \t\n](?:[^,\n]*[^, \t\n])?|)[ \t]*'
 )
-_MARK = b"\xef\xbb\xbf"  # of UTF-8, at the begin of some files
-_HEADS = {"source", "target", "from", "to", "src", "dst", "node1", "node2", "node_1", "node_2"}
+_SOURCES = ("source", "from", "src", "node1", "node_1")
+_TARGETS = ("target", "to", "dst", "node2", "node_2")
+_HEADS = {*_SOURCES, *_TARGETS}
+_ALLOWED = "node ids must be >= 0 and weights finite and >= 0"
+# The first line with content begins with an asterisk.
+_HEADING = re.compile(rb"(?:\s|[#%][^\r\n]*+)*+\*")
 
 
 def read_graph(
@@ -33,26 +34,46 @@ def read_graph(
     weight: bool = True,
     header: bool | None = None,
 ) -> Network:
-    """Read an edge list: two node columns and an optional weight column.
+    """Read a graph from an edge list, a parquet table or a Pajek file.
 
-    Columns are separated by tabs if the first line has one, else by commas if it has one, else
-    by blanks; blanks around tabs and commas are no part of a field. With commas, a field may
-    stand in double quotes. Lines that begin with ``#`` or ``%`` and blank lines are skipped. A
-    first line is taken for a header if its first two fields are no integers while those of the
-    next line are, or if they are words such as ``source`` and ``target``. Files ending in
-    ``.gz``, ``.xz`` or ``.zst`` are decompressed.
+    **Edge lists** (any suffix that is not named below) have two node columns and an optional
+    weight column. Columns are separated by tabs if the first line has one, else by commas if it
+    has one, else by blanks; blanks around tabs and commas are no part of a field. With commas,
+    a field may stand in double quotes. Lines that begin with ``#`` or ``%`` and blank lines are
+    skipped. A first line is taken for a header if its first two fields are no integers while
+    those of the next line are, or if they are words such as ``source`` and ``target``.
 
-    What the file calls its nodes are names, integers too: the nodes are those that occur. If
+    **Parquet tables** (``.parquet``) have columns with such words for names, in any case, else
+    the nodes are in the first two columns. The weight is the column ``weight``, else the third
+    column if the first two hold the nodes and it is numeric. Other columns are ignored.
+
+    What these two call their nodes are names, integers too: the nodes are those that occur. If
     all are integers they are numbered in increasing order, otherwise as they first appear.
+
+    **Pajek files** (``.net``) have sections that begin with a heading, in any case. After
+    ``*Vertices n`` there are the vertices 1 .. n, with links or without; what may follow is a
+    line per vertex with its id and its label, in double quotes if there are blanks in it.
+    Labels become names, ids where there are none; node i is vertex i + 1. As in Infomap's own
+    files, ``*Vertices`` may state no number: then the vertices are those that are listed or
+    have links, numbered in the order of their ids, which may begin with 0. Each line after
+    ``*Edges`` or ``*Arcs`` is a link, with its weight or without, and each line after
+    ``*Edgeslist`` or ``*Arcslist`` is a node and all its neighbours. Edges are undirected: if
+    `directed`, each is a link in both directions. Arcs are directed, and refused unless
+    `directed`. Infomap's ``*Links`` are what `directed` says. All sections are one graph.
+    Weights and coordinates of vertices and whatever follows the weight of a link are ignored;
+    matrices and Infomap's state, multilayer and bipartite networks are refused. A ``.net`` file
+    without headings is an edge list.
+
+    Text files may end in ``.gz``, ``.xz`` or ``.zst`` besides, and are decompressed.
 
     Parameters
     ----------
     path : path-like
     directed : bool
     weight : bool
-        Whether the third column, if any, is the weight; otherwise it is ignored.
+        Whether to read the weights, if any; otherwise they are ignored.
     header : bool, optional
-        Whether the first line is a header; guessed by default.
+        Whether the first line of an edge list is a header; guessed by default.
 
     Returns
     -------
@@ -64,10 +85,21 @@ def read_graph(
     FileNotFoundError
         If there is no such file.
     InputError
-        Names the file and, for a malformed line, its number.
+        Names the file and, for a malformed line or row, its number; rows count from 0.
     """
     file = Path(path)
-    raw = _read_bytes(file)
+    kind = kind_of(file)
+    if kind == ".parquet":
+        return _read_parquet(file, directed, weight)
+    raw = read_bytes(file)
+    if kind == ".net" and _HEADING.match(raw.removeprefix(MARK)):
+        return read_pajek(file, raw, directed=directed, weight=weight)
+    return _read_edge_list(file, raw, directed, weight, header)
+
+
+def _read_edge_list(
+    file: Path, raw: bytes, directed: bool, weight: bool, header: bool | None
+) -> Network:
     data = _plain_lines(raw)
     if not data:
         raise InputError(f"{file}: no links found")
@@ -76,114 +108,74 @@ def read_graph(
     first, second = (_fields(line, separator) for line in [*data.split(b"\n", 2), b""][:2])
     if len(first) not in (2, 3):
         raise _first_bad_line(file, raw, separator, 2)
-    if header is None:
-        header = _is_header(first, second)
+    skipped = _is_header(first, second) if header is None else header
+
+    def refuse(row: int) -> InputError:
+        number, line = next(itertools.islice(_data_lines(raw), row + skipped, None))
+        return InputError(f"{file}, line {number}: {_ALLOWED}, got {_shown(line)}")
+
     for integers in (True, False):
-        table = _parse(data, separator, header, len(first), integers, weight)
+        table = _parse(data, separator, skipped, len(first), integers, weight)
         if table is not None:
-            return _network_of(file, raw, table, header, directed)
+            return _network_of(table, directed, refuse)
     raise _first_bad_line(file, raw, separator, len(first))
 
 
-def write_clu(
-    path: str | os.PathLike[str],
-    labels: ArrayLike,
-    flow: ArrayLike,
-    *,
-    node_ids: ArrayLike | None = None,
-) -> None:
-    """Write ``node_id module flow`` lines; modules from 1.
+def _read_parquet(file: Path, directed: bool, weight: bool) -> Network:
+    import polars as pl
 
-    Parameters
-    ----------
-    path : path-like
-        Written whole or not at all.
-    labels : array-like of int, shape (n_nodes,)
-        Module of each node, from 0.
-    flow : array-like of float, shape (n_nodes,)
-    node_ids : array-like of int, shape (n_nodes,), optional
-        0, 1, ... by default; `Network.node_ids` are those of the file that was read.
-    """
-    modules, rates, ids = _checked_partition(labels, flow, node_ids)
-    lines = ["# node_id module flow"]
-    lines += [
-        f"{i} {m + 1} {p:.12g}"
-        for i, m, p in zip(ids.tolist(), modules.tolist(), rates.tolist(), strict=True)
-    ]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def write_tree(
-    path: str | os.PathLike[str],
-    labels: ArrayLike,
-    flow: ArrayLike,
-    names: Sequence[str] | None = None,
-    *,
-    codelength: float | None = None,
-    node_ids: ArrayLike | None = None,
-) -> None:
-    """Write `format_tree` to a file, whole or not at all; parameters as there."""
-    write_text(path, format_tree(labels, flow, names, codelength=codelength, node_ids=node_ids))
-
-
-def format_tree(
-    labels: ArrayLike,
-    flow: ArrayLike,
-    names: Sequence[str] | None = None,
-    *,
-    codelength: float | None = None,
-    node_ids: ArrayLike | None = None,
-) -> str:
-    """Return ``module:rank flow "name" node_id`` lines, nodes by decreasing flow.
-
-    Parameters
-    ----------
-    labels : array-like of int, shape (n_nodes,)
-        Module of each node, from 0.
-    flow : array-like of float, shape (n_nodes,)
-    names : sequence of str, optional
-        Node names, the ids by default. The format knows no escapes: a double quote becomes a
-        single one and whatever `str.splitlines` takes for a line break a space.
-    codelength : float, optional
-        Bits, for the first comment line.
-    node_ids : array-like of int, shape (n_nodes,), optional
-        0, 1, ... by default, whatever the names are; `Network.node_ids` are those of the file
-        that was read.
-    """
-    modules, rates, ids = _checked_partition(labels, flow, node_ids)
-    if names is not None and len(names) != modules.size:
-        raise InputError(f"names must have one entry per node ({modules.size}), got {len(names)}")
-    lines = [] if codelength is None else [f"# codelength {codelength:.12g} bits"]
-    lines.append("# path flow name node_id")
-    order = np.lexsort((np.arange(modules.size), -rates, modules))
-    module, rank = -1, 0
-    for i in order.tolist():
-        rank = rank + 1 if modules[i] == module else 1
-        module = int(modules[i])
-        name = str(ids[i]) if names is None else " ".join(names[i].splitlines())
-        name = name.replace('"', "'")
-        lines.append(f'{module + 1}:{rank} {rates[i]:.12g} "{name}" {ids[i]}')
-    return "\n".join(lines) + "\n"
-
-
-def _read_bytes(file: Path) -> bytes:
-    data = file.read_bytes()
     try:
-        if file.suffix == ".gz":
-            return gzip.decompress(data)
-        if file.suffix == ".xz":
-            return lzma.decompress(data)
-        if file.suffix == ".zst":
-            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
-                return reader.read()
-    except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-        raise InputError(f"{file}: not a whole {file.suffix} file ({error})") from error
-    return data
+        lazy = pl.scan_parquet(file, glob=False)
+        schema = lazy.collect_schema()
+        ends, value = _columns(file, schema)
+        columns = ends if value is None or not weight else [*ends, value]
+        given = lazy.select(columns).collect()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{file}: not a whole parquet file ({error})") from error
+    if not given.height:
+        raise InputError(f"{file}: no links found")
+
+    def refuse(row: int) -> InputError:
+        return InputError(f"{file}, row {row}: {_ALLOWED}, got {given.row(row)}")
+
+    node = pl.Int64 if schema[ends[0]].is_integer() else pl.String
+    table = given.select(
+        pl.col(ends[0]).cast(node, strict=False).alias("source"),
+        pl.col(ends[1]).cast(node, strict=False).alias("target"),
+        *(pl.col(name).cast(pl.Float64).alias("weight") for name in columns[2:]),
+    )
+    return _network_of(table, directed, refuse)
+
+
+def _columns(file: Path, schema: Any) -> tuple[list[str], str | None]:
+    """Return the names of the two node columns of a parquet table and of its weight column."""
+    import polars as pl
+
+    words = {name.lower(): name for name in reversed(schema)}
+    found = [[words[word] for word in some if word in words] for some in (_SOURCES, _TARGETS)]
+    ends = [found[0][0], found[1][0]] if all(found) else list(schema)[:2]
+    if len(ends) < 2:
+        raise InputError(f"{file}: an edge list needs two node columns, got {list(schema)}")
+    texts = (pl.String, pl.Categorical, pl.Enum)
+    kinds = [schema[name] for name in ends]
+    whole, text = all(k.is_integer() for k in kinds), all(isinstance(k, texts) for k in kinds)
+    if not (whole or text):
+        raise InputError(
+            f"{file}: the node columns {ends[0]!r} and {ends[1]!r} must both hold integers or "
+            f"both strings, got {kinds[0]} and {kinds[1]}"
+        )
+    value = words.get("weight")
+    if value is not None and not schema[value].is_numeric():
+        raise InputError(f"{file}: the column {value!r} must hold numbers, got {schema[value]}")
+    third = list(schema)[2:3]
+    if value is None and set(ends) == set(list(schema)[:2]) and third:
+        value = third[0] if schema[third[0]].is_numeric() else None
+    return ends, value
 
 
 def _plain_lines(raw: bytes) -> bytes:
     """Return the lines with content, without comments and with one kind of line end."""
-    data = raw.removeprefix(_MARK)
+    data = raw.removeprefix(MARK)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"#" in data or b"%" in data:
@@ -242,22 +234,19 @@ def _parse(
     return None if any(table.null_count().row(0)) else table
 
 
-def _network_of(file: Path, raw: bytes, table: Any, header: bool, directed: bool) -> Network:
-    """Turn a parsed table into a network, naming the line of a bad weight or node id."""
+def _network_of(table: Any, directed: bool, refuse: Callable[[int], InputError]) -> Network:
+    """Turn a table (source, target[, weight]) into a network; `refuse` names a bad row."""
     import polars as pl
 
     weight = table["weight"].to_numpy() if "weight" in table.columns else np.ones(table.height)
-    bad = ~((weight >= 0.0) & (weight < np.inf))
-    if table.schema["source"] == pl.Int64:
-        bad |= (table["source"] < 0).to_numpy() | (table["target"] < 0).to_numpy()
+    ends = table["source"], table["target"]
+    bad = ~((weight >= 0.0) & (weight < np.inf))  # an absent weight is NaN here
+    for end in ends:
+        integer = end.dtype == pl.Int64
+        bad |= (end.is_null() | (end < 0).fill_null(True) if integer else end.is_null()).to_numpy()
     if bad.any():
-        row = int(np.argmax(bad)) + header
-        number, line = next(itertools.islice(_data_lines(raw), row, None))
-        raise InputError(
-            f"{file}, line {number}: node ids must be >= 0 and weights finite and >= 0, "
-            f"got {_shown(line)}"
-        )
-    numbers, names = _numbered(pl.concat([table["source"], table["target"]]))
+        raise refuse(int(np.argmax(bad)))
+    numbers, names = _numbered(pl.concat(ends))
     source, target = numbers[: table.height], numbers[table.height :]
     return Network.from_links(source, target, weight, directed=directed, names=names)
 
@@ -293,7 +282,7 @@ def _is_header(first: list[str], second: list[str]) -> bool:
 
 def _data_lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (line number, content) of every line with content; lines end as in `_plain_lines`."""
-    for number, line in enumerate(re.split(rb"\r\n|\r|\n", raw.removeprefix(_MARK)), 1):
+    for number, line in enumerate(re.split(rb"\r\n|\r|\n", raw.removeprefix(MARK)), 1):
         content = line.strip()
         if content and content[0] not in b"#%":
             yield number, content
@@ -319,23 +308,3 @@ def _first_bad_line(file: Path, raw: bytes, separator: bytes | None, columns: in
                 f"'source target weight', the same for all lines, got {_shown(line)}"
             )
     return InputError(f"{file}: not an edge list in UTF-8")
-
-
-def _checked_partition(
-    labels: ArrayLike, flow: ArrayLike, node_ids: ArrayLike | None
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    modules, rates = np.asarray(labels), np.asarray(flow, dtype=np.float64)
-    if modules.ndim != 1 or modules.dtype.kind not in "iu" or rates.shape != modules.shape:
-        raise InputError(
-            "labels and flow must be 1-D of one length, labels integers >= 0, got shapes "
-            f"{modules.shape} and {rates.shape}, dtype {modules.dtype}"
-        )
-    if modules.size and modules.min() < 0:
-        raise InputError(f"labels must be integers >= 0, got {modules.min()}")
-    ids = np.arange(modules.size) if node_ids is None else np.asarray(node_ids)
-    if ids.shape != modules.shape or ids.dtype.kind not in "iu":
-        raise InputError(
-            f"node_ids must be {modules.size} integers, one per node, got shape {ids.shape}, "
-            f"dtype {ids.dtype}"
-        )
-    return modules.astype(np.int64), rates, ids.astype(np.int64)

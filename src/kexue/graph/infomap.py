@@ -1,34 +1,38 @@
-"""Infomap: the partition of a graph that describes a random walk in the fewest bits.
+"""Infomap: the hierarchy of modules that describes a random walk in the fewest bits.
 
-The walker's steps are written with one code per module and an index code for changing modules;
-a partition is good when the walker stays long inside modules. There is no number of clusters to
-choose and no resolution parameter.
+The walker's steps are written with one code per module, whose words name nodes or modules and one
+more the way out; a partition is good when the walker stays long inside modules. There is no number
+of clusters to choose and no resolution parameter.
 """
 
 import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from kexue._core import (
-    InputError,
-    check_choice,
-    check_float,
-    check_int,
-    check_seed,
-    effective_jobs,
-    thread_map,
-)
-from kexue.graph._infomap_kernels import search
-from kexue.graph.files import write_clu, write_tree
-from kexue.graph.flow import FLOW_MODELS, Flow, Problem, entropy, network_flow, search_problem
-from kexue.graph.map_equation import partition_cost
+from kexue._core import InputError, check_choice, check_int, check_seed, effective_jobs
+from kexue.graph._hierarchy_kernels import search_tree
+from kexue.graph._infomap_kernels import GAIN, search
+from kexue.graph._problem import Problem, search_problem
+from kexue.graph.flow import check_flow, entropy, network_flow
+from kexue.graph.hierarchy import Hierarchy, price_tree
+from kexue.graph.map_equation import flat_tree, tree_of_partition
+from kexue.graph.neighbors import knn_graph
 from kexue.graph.network import Network, as_network
+from kexue.graph.partitions import read_partition, write_clu, write_json, write_tree
+
+Tree = tuple[NDArray[np.int64], NDArray[np.int64]]  # parent of each module, module of each node
+Effort = tuple[int, int, float]  # see `search`
+Progress = Callable[[int, int, float], None]
 
 _MANY_PASSES = 100
 _GAIN = 1e-5  # in parts of the one-level length: a pass that saves less is the last
@@ -37,24 +41,62 @@ _GAIN = 1e-5  # in parts of the one-level length: a pass that saves less is the 
 _CONVERGED_BELOW = 50_000
 _LINKS_OF_ALL_STARTS = 20_000
 _MOST_STARTS = 10
+# Inside modules the search is repeated this often if it is to converge, and a pass that saves a
+# hundred times less still counts, because it concerns a small part of the walk.
+_INNER_STARTS = 4
+_INNER_GAIN = 1e-7
+
+
+class LevelCost(NamedTuple):
+    """What one level of a hierarchy costs.
+
+    Attributes
+    ----------
+    level : int
+        Depth of the modules whose codes are meant: 0 is the root, the index of the top modules.
+    modules : int
+        How many there are.
+    naming_modules : float
+        Bits per step of the codes among them that name modules.
+    naming_nodes : float
+        Bits per step of the codes among them that name nodes.
+    """
+
+    level: int
+    modules: int
+    naming_modules: float
+    naming_nodes: float
 
 
 class Infomap(ClusterMixin, BaseEstimator):
-    """Community detection by the map equation, two levels.
+    """Community detection by the map equation, in as many levels as shorten the description.
 
     Parameters
     ----------
-    levels : 2
-        Number of levels of the description; this version finds two-level partitions.
-    flow : {"undirected", "directed", "rawdir"}
+    levels : "auto" or 2
+        ``"auto"`` looks for modules within modules wherever they save bits, 2 for modules of
+        nodes only.
+    flow : {"undirected", "directed", "recorded", "rawdir"}
         How the walk moves, see `random_walk_flow`.
     teleport : float in [0, 1]
-        Probability of teleportation, used by ``flow="directed"``.
+        Probability of teleportation, used by ``"directed"`` and ``"recorded"``.
     n_init : int
         Number of independent searches; the shortest description wins.
     quality : {"fast", "best"}
         ``"fast"`` makes two passes over the graph, ``"best"`` repeats them until one saves less
-        than 1e-5 of the one-level length. Below 50,000 links both do the latter.
+        than 1e-5 of the one-level length, and searches inside modules several times. Below
+        50,000 links both do the latter.
+    markov_time : float > 0
+        Steps per code word, see `random_walk_flow`: more give larger modules.
+    regularized : bool
+        Whether links that nobody has observed are allowed for, see `random_walk_flow`.
+    metric : {"cosine"}, optional
+        If given, `fit` takes vectors and not a graph, and looks for the modules of their
+        `knn_graph`; for ``flow="undirected"`` two vectors are linked if either is among the
+        neighbours of the other.
+    n_neighbors : int
+    min_similarity : float in [0, 1]
+        Used with `metric` only, see `knn_graph`.
     n_jobs : int, optional
         Threads, one per search: None means 1, -1 all processors. The result does not depend
         on it.
@@ -63,29 +105,37 @@ class Infomap(ClusterMixin, BaseEstimator):
     Attributes
     ----------
     labels_ : ndarray of int64, shape (n_nodes,)
-        Module of each node, numbered from 0 by decreasing flow; entry i belongs to node
-        ``network_.names[i]`` if there are names. A node without links to others has a module of
-        its own.
+        Top module of each node, numbered from 0 by decreasing flow; entry i belongs to node
+        ``network_.names[i]`` if there are names. A node without links has a module of its own.
+    leaf_labels_ : ndarray of int64, shape (n_nodes,)
+        Innermost module of each node, numbered from 0 in the order of `hierarchy_`; with two
+        levels the same as `labels_`.
+    hierarchy_ : Hierarchy
+        The tree of modules with their flows and what their codes cost.
+    paths_ : list of tuple of int, length n_nodes
+        The modules around each node from the top: the place of each among its siblings.
     codelength_ : float
         Bits per step.
     index_codelength_ : float
-        The part spent on changing modules, bits per step.
+        The part spent on changing top modules, bits per step.
     one_level_codelength_ : float
         Bits per step without modules, the entropy of the node flow.
     codelengths_ : ndarray of float64, shape (n_init,)
-        Bits per step of every search.
+        Bits per step of every search; fewer if `fit` was interrupted.
     flow_ : ndarray of float64, shape (n_nodes,)
         Visit rate of each node; all zero if the graph has no links.
     n_modules_ : int
-        All modules. Those without flow, among them every isolated node, come last: the walk
-        visits ``np.count_nonzero(np.bincount(labels_, flow_))`` of them.
+        Number of top modules. Those without flow, among them every isolated node, come last: the
+        walk visits ``np.count_nonzero(np.bincount(labels_, flow_))`` of them.
+    n_levels_ : int
+        Levels of the deepest branch, nodes included: 2 if no module has sub-modules.
     network_ : Network
         The graph as it was read.
 
     References
     ----------
-    Rosvall & Bergstrom, PNAS 105 (2008) 1118; Traag, Waltman & van Eck, Sci. Rep. 9 (2019) 5233;
-    kexue.fm article 7006.
+    Rosvall & Bergstrom, PNAS 105 (2008) 1118 and PLoS ONE 6 (2011) e18209; Traag, Waltman &
+    van Eck, Sci. Rep. 9 (2019) 5233; kexue.fm article 7006.
 
     Examples
     --------
@@ -98,11 +148,16 @@ class Infomap(ClusterMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        levels: int = 2,
+        levels: str | int = "auto",
         flow: str = "undirected",
         teleport: float = 0.15,
         n_init: int = 1,
         quality: str = "fast",
+        markov_time: float = 1.0,
+        regularized: bool = False,
+        metric: str | None = None,
+        n_neighbors: int = 50,
+        min_similarity: float = 0.6,
         n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
@@ -111,96 +166,155 @@ class Infomap(ClusterMixin, BaseEstimator):
         self.teleport = teleport
         self.n_init = n_init
         self.quality = quality
+        self.markov_time = markov_time
+        self.regularized = regularized
+        self.metric = metric
+        self.n_neighbors = n_neighbors
+        self.min_similarity = min_similarity
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> "Infomap":
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        initial: Any = None,
+        node_flow: ArrayLike | None = None,
+        progress: Progress | None = None,
+    ) -> "Infomap":
         """Find the modules of the graph `X`.
 
         Parameters
         ----------
         X : graph
             A square matrix, a list or array of links, a `Network`, a networkx or igraph graph
-            or a path: whatever `as_network` accepts.
+            or a path: whatever `as_network` accepts. With `metric`, an array of vectors, shape
+            (n_nodes, n_features).
         y : ignored
+        initial : labels, paths or path-like, optional
+            A partition to begin with: a module per node, a tuple of modules per node from the
+            top, or a ``.tree`` or ``.clu`` file with the ids of `Network.node_ids`. Searches
+            begin at its innermost modules; the result is never longer than the partition itself.
+        node_flow : array-like of float, shape (n_nodes,), optional
+            Visit rates, if they are known, see `random_walk_flow`.
+        progress : callable, optional
+            Called after each search with how many are done, how many there are, and the
+            shortest description so far in bits per step.
 
         Returns
         -------
         Infomap
-            The estimator itself.
+            The estimator itself. On a keyboard interrupt the searches stop within a second;
+            if one had finished, the best so far is kept, with a ``ConvergenceWarning``.
 
         Raises
         ------
         InputError
-            For a bad graph or parameter, before any work.
+            For a bad graph or parameter, before any search.
         FileNotFoundError
-            If `X` is the path of no file.
+            If `X` or `initial` is the path of no file.
         """
-        if not isinstance(self.levels, Integral) or self.levels != 2:
-            raise InputError(
-                f"levels must be 2 (hierarchies are not available yet), got {self.levels!r}"
-            )
-        check_choice("flow", self.flow, FLOW_MODELS)
+        if self.levels != "auto" and not (isinstance(self.levels, Integral) and self.levels == 2):
+            raise InputError(f"levels must be 'auto' or 2, got {self.levels!r}")
+        check_flow(self.flow, self.teleport, self.markov_time, self.regularized, node_flow)
         check_choice("quality", self.quality, ("fast", "best"))
-        teleport = check_float("teleport", self.teleport, minimum=0, maximum=1)
         n_init = check_int("n_init", self.n_init, minimum=1)
         n_jobs = effective_jobs(self.n_jobs)
         seeds = np.random.SeedSequence(check_seed(self.random_state)).generate_state(
             n_init, np.uint64
         )
-        network = as_network(X, directed=self.flow != "undirected")
+        network = self._network(X, n_jobs)
+        walk = network_flow(
+            network,
+            self.flow,
+            self.teleport,
+            markov_time=self.markov_time,
+            regularized=self.regularized,
+            node_flow=node_flow,
+        )
+        problem = search_problem(network, walk)
+        one_level = entropy(walk.node)
+        one_module = price_tree(network, walk, *_one_module(problem)).total
+        begin, given = np.empty(0, np.uint32), None
+        if initial is not None:
+            given = price_tree(network, walk, *_given_tree(initial, network))
+            begin = given.leaf_labels.astype(np.uint32)
+            if self.levels == 2 and given.n_levels > 2:
+                given = price_tree(network, walk, *flat_tree(begin))
+        efforts = self._efforts(network.n_links, one_level * problem.total)
 
-        flow = network_flow(network, self.flow, teleport)
-        problem = search_problem(network, flow)
-        one_level = entropy(flow.node)
-        starts = min(_MOST_STARTS, max(1, _LINKS_OF_ALL_STARTS // max(1, network.n_links)))
-        small = network.n_links < _CONVERGED_BELOW
-        max_passes = 2 if self.quality == "fast" and not small else _MANY_PASSES
+        def trial(seed: int, stop: NDArray[np.uint8]) -> Hierarchy:
+            tree = _search(problem, begin, seed, self.levels == "auto", efforts, stop)
+            found = price_tree(network, walk, *tree)
+            if found.total >= one_module:
+                found = price_tree(network, walk, *_one_module(problem))
+            return found if given is None or found.total < given.total else given
 
-        def trial(seed: int) -> tuple[NDArray[np.uint32], float]:
-            return search(
-                problem.graph,
-                problem.directed,
-                0.0,
-                problem.node_term,
-                np.uint64(seed),
-                starts,
-                max_passes,
-                _GAIN * one_level,
-            )
-
-        trials = thread_map(trial, [int(seed) for seed in seeds], min(n_jobs, n_init))
-        self._keep_best(network, flow, problem, trials)
+        found = _run(trial, seeds.tolist(), min(n_jobs, n_init), progress)
+        best = min(found, key=lambda tree: tree.total)
+        self.network_ = network
+        self.flow_ = walk.node
+        self.hierarchy_ = best
+        self.labels_ = best.at_level(1) - 1
+        self.leaf_labels_ = best.leaf_labels
+        self.n_modules_ = int(self.labels_.max()) + 1
+        self.n_levels_ = best.n_levels
+        self.codelength_ = best.total
+        self.index_codelength_ = float(best.codelength[0])
+        self.one_level_codelength_ = one_level
+        self.codelengths_ = np.array([tree.total for tree in found])
         return self
 
-    def _keep_best(
-        self,
-        network: Network,
-        flow: Flow,
-        problem: Problem,
-        trials: list[tuple[NDArray[np.uint32], float]],
-    ) -> None:
-        """Set the learned attributes from the shortest of the trials or of one module."""
-        one_level = entropy(flow.node)
-        lengths = np.array([length for _, length in trials])
-        self.codelengths_ = np.minimum(lengths, one_level)
-        labels = trials[int(np.argmin(lengths))][0].astype(np.int64)
-        if lengths.min() >= one_level:
-            connected = np.diff(problem.graph[0]) > 0
-            labels[connected] = labels[connected].min(initial=network.n_nodes)
-        self.network_ = network
-        self.flow_ = flow.node
-        self.labels_ = _by_flow(labels, flow.node)
-        self.n_modules_ = int(self.labels_.max()) + 1
-        cost = partition_cost(network, flow, self.labels_)
-        self.codelength_ = cost.total
-        self.index_codelength_ = cost.index
-        self.one_level_codelength_ = one_level
+    @property
+    def paths_(self) -> list[tuple[int, ...]]:
+        """Path of modules around each node, see the class."""
+        check_is_fitted(self)
+        paths = self.hierarchy_.paths
+        return [paths[module] for module in self.hierarchy_.leaf.tolist()]
+
+    def level(self, k: int) -> NDArray[np.int64]:
+        """Return the modules at depth `k`, shape (n_nodes,), numbered from 0.
+
+        ``level(1)`` is `labels_`. In branches that end earlier the innermost module counts.
+
+        Raises
+        ------
+        InputError
+            Unless ``1 <= k < n_levels_``.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        depth = check_int("k", k, minimum=1, maximum=self.n_levels_ - 1)
+        return np.asarray(np.unique(self.hierarchy_.at_level(depth), return_inverse=True)[1])
+
+    def ledger(self) -> list[LevelCost]:
+        """Return what each level costs, from the root inwards; all bits sum to `codelength_`.
+
+        Examples
+        --------
+        >>> triangles = [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4), (4, 5), (3, 5)]
+        >>> for row in Infomap(random_state=0).fit(triangles).ledger():
+        ...     print(row.level, row.modules, round(row.naming_modules + row.naming_nodes, 5))
+        0 1 0.14286
+        1 2 2.17787
+        """
+        check_is_fitted(self)
+        tree = self.hierarchy_
+        inner, nodes = (
+            np.bincount(tree.depth, tree.codelength * chosen, tree.n_levels).tolist()
+            for chosen in (~tree.is_leaf, tree.is_leaf)
+        )
+        counts = np.bincount(tree.depth, minlength=tree.n_levels).tolist()
+        rows = zip(range(tree.n_levels), counts, inner, nodes, strict=True)
+        return [LevelCost(*row) for row in rows]
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the partition to a ``.clu`` or ``.tree`` file in Infomap's own format.
+        """Write the modules to a ``.tree``, ``.clu`` or ``.json`` file in Infomap's own formats.
 
-        Nodes have the ids `Network.node_ids` of `network_`.
+        Nodes have the ids `Network.node_ids` of `network_`. A ``.clu`` file holds the top modules
+        only.
 
         Raises
         ------
@@ -210,25 +324,114 @@ class Infomap(ClusterMixin, BaseEstimator):
             Before `fit`.
         """
         check_is_fitted(self)
-        suffix, ids = Path(path).suffix, self.network_.node_ids
-        check_choice("the suffix of path", suffix, (".clu", ".tree"))
+        suffix, network = Path(path).suffix, self.network_
+        check_choice("the suffix of path", suffix, (".clu", ".json", ".tree"))
+        ids = network.node_ids
         if suffix == ".clu":
             write_clu(path, self.labels_, self.flow_, node_ids=ids)
-        else:
+        elif suffix == ".tree":
             write_tree(
                 path,
-                self.labels_,
+                self.paths_,
                 self.flow_,
-                self.network_.names,
+                network.names,
                 codelength=self.codelength_,
                 node_ids=ids,
             )
+        else:
+            write_json(
+                path,
+                self.hierarchy_,
+                self.flow_,
+                network.names,
+                node_ids=ids,
+                directed=network.directed,
+                flow_model=self.flow,
+            )
+
+    def _network(self, X: Any, n_jobs: int) -> Network:
+        directed = self.flow != "undirected"
+        if self.metric is None:
+            return as_network(X, directed=directed)
+        near = knn_graph(X, self.n_neighbors, self.min_similarity, self.metric, n_jobs=n_jobs)
+        return as_network(near if directed else near.maximum(near.T), directed=directed)
+
+    def _efforts(self, n_links: int, bits: float) -> tuple[Effort, Effort]:
+        """Return what to spend on the whole graph and on the inside of a module."""
+        starts = min(_MOST_STARTS, max(1, _LINKS_OF_ALL_STARTS // max(1, n_links)))
+        if self.quality == "fast" and n_links >= _CONVERGED_BELOW:
+            return (starts, 2, _GAIN * bits), (1, 2, _GAIN * bits)
+        inner = (_INNER_STARTS, _MANY_PASSES, _INNER_GAIN * bits)
+        return (starts, _MANY_PASSES, _GAIN * bits), inner
 
 
-def _by_flow(labels: NDArray[np.int64], flow: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Renumber modules by decreasing flow, ties by their first node."""
-    _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
-    order = np.lexsort((first, -np.bincount(codes, flow)))
-    rank = np.empty(order.size, np.int64)
-    rank[order] = np.arange(order.size)
-    return np.asarray(rank[codes])
+def _one_module(problem: Problem) -> Tree:
+    """Return the tree of one module, beside which only nodes without links have their own."""
+    graph = problem.graph
+    linked = np.diff(graph[0]) > 0
+    if graph[6].size:  # teleportation is recorded, and links every node
+        linked[:] = True
+    labels = np.cumsum(~linked)
+    labels[linked] = 0
+    return flat_tree(labels if linked.any() else labels - 1)
+
+
+def _given_tree(initial: Any, network: Network) -> Tree:
+    if isinstance(initial, str | os.PathLike):
+        initial = read_partition(initial, network.node_ids)
+    return tree_of_partition(initial, network.n_nodes)
+
+
+def _search(
+    problem: Problem,
+    begin: NDArray[np.uint32],
+    seed: int,
+    hierarchical: bool,
+    efforts: tuple[Effort, Effort],
+    stop: NDArray[np.uint8],
+) -> Tree:
+    graph, directed, node_term, total = problem
+    gain = GAIN * total
+    state = np.array([seed], np.uint64)
+    labels, _ = search(graph, directed, 0.0, node_term, gain, begin, state, efforts[0], stop)
+    if not hierarchical or stop[0]:
+        return flat_tree(labels)
+    parent, leaf = search_tree(graph, labels, directed, gain, state, *efforts, stop)
+    return parent, leaf
+
+
+def _run(
+    trial: Callable[[int, NDArray[np.uint8]], Hierarchy],
+    seeds: list[int],
+    n_jobs: int,
+    progress: Progress | None,
+) -> list[Hierarchy]:
+    """Return the trial of every seed, in this order; of those that finished, if interrupted.
+
+    Searches run on threads even if there is one only, so that this one can hear the interrupt.
+    """
+    stop = np.zeros(1, np.uint8)
+    found: dict[int, Hierarchy] = {}
+    with ThreadPoolExecutor(n_jobs) as pool:
+        futures = {pool.submit(trial, seed, stop): k for k, seed in enumerate(seeds)}
+        try:
+            waiting = set(futures)
+            while waiting:
+                # not longer, because the signal may have woken another thread than this one
+                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    found[futures[future]] = future.result()
+                    if progress is not None:
+                        best = min(tree.total for tree in found.values())
+                        progress(len(found), len(seeds), best)
+        except BaseException as error:
+            stop[0] = 1
+            pool.shutdown(cancel_futures=True)
+            if not (isinstance(error, KeyboardInterrupt) and found):
+                raise
+            warnings.warn(
+                f"interrupted: kept the best of {len(found)} finished searches of {len(seeds)}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+    return [found[k] for k in sorted(found)]

@@ -1,4 +1,4 @@
-r"""The map equation: bits per step of a random walk described by a given two-level partition.
+r"""The map equation: bits per step of a random walk described by given modules.
 
 With enter and exit flow q_m^in, q_m^out and node flow p_m of the modules, plogp(x) = x log2 x,
 
@@ -7,6 +7,7 @@ With enter and exit flow q_m^in, q_m^out and node flow p_m of the modules, plogp
 
 The first two terms are the index code, which names the module entered; the rest are the module
 codes, which name nodes and exits. Links inside a module, self-loops among them, cost nothing.
+Modules within modules have a code each, see `price_tree`.
 """
 
 from dataclasses import dataclass
@@ -16,16 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kexue._core import InputError, check_choice, check_float
-from kexue.graph.flow import FLOW_MODELS, Flow, network_flow
-from kexue.graph.network import Network, as_network
+from kexue._core import InputError
+from kexue.graph.flow import check_flow, network_flow
+from kexue.graph.hierarchy import price_tree
+from kexue.graph.network import as_network
 
 
 @dataclass(frozen=True, eq=False)
 class MapCost:
     """Code length in bits per step: ``total = index + modules``, ``modules = sum(per_module)``.
 
-    ``per_module`` has one entry per distinct label, in sorted order of the labels.
+    ``index`` is the code of the root, which names the modules of the top level. ``per_module``
+    has one entry per module: for labels in sorted order of the labels; for paths in the order of
+    `Hierarchy` without its root, level by level, the modules inside one module side by side and
+    by decreasing flow, ties by their first node.
     """
 
     total: float
@@ -35,19 +40,29 @@ class MapCost:
 
 
 def map_equation(
-    graph: Any, labels: ArrayLike, flow: str = "undirected", *, teleport: float = 0.15
+    graph: Any,
+    labels_or_paths: Any,
+    flow: str = "undirected",
+    *,
+    teleport: float = 0.15,
+    markov_time: float = 1.0,
+    regularized: bool = False,
+    node_flow: ArrayLike | None = None,
 ) -> MapCost:
-    """Return the two-level code length of `labels` on `graph`, in bits per step.
+    """Return the code length of the given modules on `graph`, in bits per step.
 
     Parameters
     ----------
     graph : Network or anything that `as_network` accepts
-    labels : array-like, shape (n_nodes,)
-        Module of each node: integers or strings.
-    flow : {"undirected", "directed", "rawdir"}
+    labels_or_paths : array-like, shape (n_nodes,), or sequence of n_nodes tuples
+        Module of each node: integers or strings. Or the path of its module from the top, a
+        tuple of integers or strings such as ``(0, 2)``; depths may differ, but a node cannot be
+        beside modules: no path may be the beginning of a longer one. A module whose only child
+        is a module is one with it and has no code of its own.
+    flow : {"undirected", "directed", "recorded", "rawdir"}
         How the walk moves, see `random_walk_flow`.
-    teleport : float in [0, 1]
-        Used by ``flow="directed"`` only.
+    teleport, markov_time, regularized, node_flow
+        See `random_walk_flow`.
 
     Returns
     -------
@@ -57,30 +72,80 @@ def map_equation(
     Raises
     ------
     InputError
-        For a bad graph, labels that are neither integers nor strings (NaN is neither), or
-        labels whose number is not the number of nodes.
+        For a bad graph or parameter, labels that are neither integers nor strings (NaN is
+        neither), a path that is the beginning of another (names the node), or labels whose
+        number is not the number of nodes.
 
     References
     ----------
-    Rosvall & Bergstrom, PNAS 105 (2008) 1118; kexue.fm article 7006.
+    Rosvall & Bergstrom, PNAS 105 (2008) 1118; Rosvall & Bergstrom, PLoS ONE 6 (2011) e18209;
+    kexue.fm article 7006.
 
     Examples
     --------
     >>> triangles = [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4), (4, 5), (3, 5)]
     >>> round(map_equation(triangles, [0, 0, 0, 1, 1, 1]).total, 5)
     2.32073
+    >>> paths = [("a", 0), ("a", 0), ("a", 1), ("b",), ("b",), ("b",)]
+    >>> round(map_equation(triangles, paths).total, 5)
+    2.96498
     """
-    check_choice("flow", flow, FLOW_MODELS)
-    tau = check_float("teleport", teleport, minimum=0, maximum=1)
+    check_flow(flow, teleport, markov_time, regularized, node_flow)
     network = as_network(graph, directed=flow != "undirected")
-    array = _checked_labels(labels)
-    if array.shape != (network.n_nodes,):
+    parent, leaf = tree_of_partition(labels_or_paths, network.n_nodes)
+    walk = network_flow(
+        network,
+        flow,
+        teleport,
+        markov_time=markov_time,
+        regularized=regularized,
+        node_flow=node_flow,
+    )
+    tree = price_tree(network, walk, parent, leaf)
+    index, per_module = float(tree.codelength[0]), tree.codelength[1:]
+    if _paths_of(labels_or_paths) is None:
+        by_label = np.empty_like(per_module)
+        by_label[leaf - 1] = per_module[tree.leaf - 1]
+        per_module = by_label
+    modules = float(per_module.sum())
+    return MapCost(index + modules, index, modules, per_module)
+
+
+def tree_of_partition(labels_or_paths: Any, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the (parent, leaf) of `price_tree` that labels or paths of `n` nodes name.
+
+    Raises
+    ------
+    InputError
+        As `map_equation` does for its labels.
+    """
+    paths = _paths_of(labels_or_paths)
+    if paths is not None:
+        return _tree_of_paths(paths, n)
+    array = _checked_labels(labels_or_paths)
+    if array.shape != (n,):
         raise InputError(
-            f"labels must have one entry per node, shape ({network.n_nodes},), "
-            f"got shape {array.shape}"
+            f"labels must have one entry per node, shape ({n},), got shape {array.shape}"
         )
-    codes = np.unique(array, return_inverse=True)[1]
-    return partition_cost(network, network_flow(network, flow, tau), codes)
+    return flat_tree(np.unique(array, return_inverse=True)[1])
+
+
+def flat_tree(codes: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the (parent, leaf) of `price_tree` for modules side by side, numbered from 0."""
+    parent = np.zeros(int(codes.max()) + 2, np.int64)
+    parent[0] = -1
+    return parent, codes.astype(np.int64) + 1
+
+
+def _paths_of(labels_or_paths: Any) -> list[Any] | None:
+    """Return the list of paths if it is one."""
+    if isinstance(labels_or_paths, list | tuple) or (
+        isinstance(labels_or_paths, np.ndarray) and labels_or_paths.dtype == object
+    ):
+        rows = list(labels_or_paths)
+        if any(isinstance(row, tuple) for row in rows):
+            return rows
+    return None
 
 
 def _checked_labels(labels: ArrayLike) -> NDArray[Any]:
@@ -99,23 +164,33 @@ def _checked_labels(labels: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def partition_cost(network: Network, flow: Flow, codes: NDArray[np.integer[Any]]) -> MapCost:
-    """Return the cost of modules ``codes`` (n_nodes,), numbered 0, 1, ... without gaps."""
-    n_modules = int(codes.max()) + 1
-    start, end = codes[network.source], codes[network.target]
-    crossing = np.where(start == end, 0.0, flow.link)
-    leave: Any = np.bincount(start, crossing, n_modules)
-    enter: Any = np.bincount(end, crossing, n_modules)
-    if not network.directed:
-        leave = enter = 0.5 * (leave + enter)
-    within: Any = np.bincount(codes, flow.node, n_modules)
-    node_terms = np.bincount(codes, _plogp(flow.node), n_modules)
-    per_module = _plogp(leave + within) - _plogp(leave) - node_terms
-    index = float(_plogp(enter.sum()) - _plogp(enter).sum())
-    modules = float(per_module.sum())
-    return MapCost(index + modules, index, modules, per_module)
+def _tree_of_paths(paths: list[Any], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (parent, leaf) of the modules named by `paths`, one per node."""
+    if len(paths) != n:
+        raise InputError(f"paths must have one entry per node, {n}, got {len(paths)}")
+    number: dict[tuple[Any, ...], int] = {(): 0}
+    parent, leaf = [-1], []
+    for node, path in enumerate(paths):
+        if not _is_path(path):
+            raise InputError(
+                f"paths must be tuples of integers and strings, got {path!r} for node {node}"
+            )
+        if path not in number:
+            for end in range(1, len(path) + 1):
+                if path[:end] not in number:
+                    number[path[:end]] = len(parent)
+                    parent.append(number[path[: end - 1]])
+        leaf.append(number[path])
+    inner = set(parent)
+    for path, module in zip(paths, leaf, strict=True):
+        if module in inner:
+            around = [other for other in paths if other != path and other[: len(path)] == path]
+            raise InputError(
+                f"a node cannot be beside modules: the path {path!r} of node {leaf.index(module)} "
+                f"is the beginning of {around[0]!r}; give the node a module of its own"
+            )
+    return np.array(parent, np.int64), np.array(leaf, np.int64)
 
 
-def _plogp(x: Any) -> Any:
-    """Return ``x log2 x`` elementwise, 0 for x = 0."""
-    return x * np.log2(np.where(x > 0.0, x, 1.0))
+def _is_path(path: Any) -> bool:
+    return isinstance(path, tuple) and all(isinstance(part, Integral | str) for part in path)

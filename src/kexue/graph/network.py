@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kexue._core import InputError, check_int
-from kexue.graph._network_kernels import merge_links
+from kexue.graph._network_kernels import merge_links, order_ends
 
 _INTEGER = re.compile("0|[1-9][0-9]{0,18}")
 _MOST_NODES = 2**31 - 2
@@ -36,6 +36,8 @@ class Network:
         Positive; parallel links are summed.
     names : list of str or None
         Node names, by id.
+    ids : ndarray of int64, shape (n_nodes,), or None
+        What a file calls the nodes, where it has names for them besides.
     """
 
     n_nodes: int
@@ -44,6 +46,7 @@ class Network:
     target: NDArray[np.int32]
     weight: NDArray[np.float64]
     names: list[str] | None = None
+    ids: NDArray[np.int64] | None = None
 
     @classmethod
     def from_links(
@@ -55,6 +58,7 @@ class Network:
         n_nodes: int | None = None,
         directed: bool,
         names: Sequence[str] | None = None,
+        ids: ArrayLike | None = None,
     ) -> "Network":
         """Build a network from parallel arrays of link ends.
 
@@ -71,6 +75,8 @@ class Network:
         directed : bool
         names : sequence of str, optional
             One name per node.
+        ids : array-like of int, shape (n_nodes,), optional
+            What files of partitions call the nodes, see `node_ids`.
 
         Raises
         ------
@@ -86,13 +92,15 @@ class Network:
         """
         ends = _node_ids(source, "source"), _node_ids(target, "target")
         n_links = ends[0].size
-        values = np.ones(n_links) if weight is None else _real(weight)
-        if ends[1].shape != (n_links,) or values.shape != (n_links,):
+        values = None if weight is None else _real(weight)
+        shapes = [array.shape for array in (*ends, values) if array is not None]
+        if any(shape != (n_links,) for shape in shapes):
             raise InputError(
                 "source, target and weight must be 1-D of one length, got shapes "
-                f"{ends[0].shape}, {ends[1].shape} and {values.shape}"
+                + ", ".join(map(str, shapes))
             )
-        _check_weights(values, *ends)
+        if values is not None:
+            _check_weights(values, *ends)
         largest = max(int(ends[0].max()), int(ends[1].max())) if n_links else -1
         n = largest + 1 if n_nodes is None else check_int("n_nodes", n_nodes, minimum=0)
         if n == 0:
@@ -108,11 +116,18 @@ class Network:
             )
         if names is not None and len(names) != n:
             raise InputError(f"names must have one entry per node ({n}), got {len(names)}")
+        outer = None if ids is None else np.array(ids, np.int64)
+        if outer is not None and outer.shape != (n,):
+            raise InputError(f"ids must have one entry per node ({n}), got shape {outer.shape}")
+        # copies, in which merge_links may work
         first, second = ends[0].astype(np.int32), ends[1].astype(np.int32)
+        values = np.ones(n_links) if values is None else values.astype(np.float64)
+        del ends
         if not directed:
-            first, second = np.minimum(first, second), np.maximum(first, second)
+            order_ends(first, second)
         first, second, values = merge_links(first, second, values, n)
-        return cls(n, bool(directed), first, second, values, None if names is None else list(names))
+        named = None if names is None else list(names)
+        return cls(n, bool(directed), first, second, values, named, outer)
 
     @property
     def n_links(self) -> int:
@@ -121,7 +136,9 @@ class Network:
 
     @property
     def node_ids(self) -> NDArray[np.int64]:
-        """What files call the nodes: the names if all are different integers, else 0, 1, ..."""
+        """What files call the nodes: `ids`, else different integers as names, else 0, 1, ..."""
+        if self.ids is not None:
+            return self.ids
         if self.names is not None and all(map(_INTEGER.fullmatch, self.names)):
             ids = [int(name) for name in self.names]
             if max(ids) < 2**63 and len(set(ids)) == len(ids):
@@ -143,7 +160,7 @@ class Network:
             np.concatenate([self.weight, self.weight[other]]),
             self.n_nodes,
         )
-        return Network(self.n_nodes, True, source, target, weight, self.names)
+        return Network(self.n_nodes, True, source, target, weight, self.names, self.ids)
 
 
 def as_network(graph: Any, *, directed: bool) -> Network:
@@ -163,7 +180,7 @@ def as_network(graph: Any, *, directed: bool) -> Network:
         - a `Network`, a networkx graph or an igraph graph (edge attribute ``weight``). An
           undirected one read as directed gets each link in both directions; a directed one
           read as undirected is refused;
-        - the path of an edge list, see `read_graph`.
+        - the path of a graph file, see `read_graph`.
     directed : bool
         How links are read.
 
@@ -259,7 +276,9 @@ def _from_matrix(matrix: Any, shape: tuple[int, ...], directed: bool) -> Network
     upper = full.source <= full.target
     lower = full.source >= full.target
     if not (upper.all() or lower.all()):
-        turned = merge_links(full.target, full.source, full.weight, full.n_nodes)
+        turned = merge_links(
+            full.target.copy(), full.source.copy(), full.weight.copy(), full.n_nodes
+        )
         same = np.array_equal(turned[0], full.source) and np.array_equal(turned[1], full.target)
         # mirrored entries that were computed apart may differ in the last digits
         if not same or not np.allclose(turned[2], full.weight, rtol=1e-9, atol=0.0):
