@@ -81,6 +81,7 @@ def describe(row: Row) -> str:
     """Return one line on a comparison."""
     verdict = {True: "ok", False: "MISSED", None: ""}[row.passed]
     bar = f" (bar {row.bar:g})" if row.bar is not None else ""
+    bar += f" (limit {row.limit:g} {row.unit})" if row.limit is not None else ""
     text = (
         f"{row.name}: ours {row.ours:.4g} {row.unit}, {row.peer_name} {row.peer:.4g} "
         f"-> {row.ratio:.1f}x{bar} {verdict}"
@@ -148,7 +149,10 @@ def write_ratios(readme: Path, records: list[dict]) -> None:
 def table_row(record: dict) -> str:
     """Return a line of a Markdown table."""
     row = as_row(record)
-    bar = "" if row.bar is None else f">= {row.bar:g} {'met' if row.passed else '**missed**'}"
+    asked = [] if row.bar is None else [f">= {row.bar:g}"]
+    asked += [] if row.limit is None else [f"ours <= {row.limit:g}"]
+    verdict = ["met" if row.passed else "**missed**"] if asked else []
+    bar = " ".join([*asked, *verdict])
     return (
         f"| {row.name} | {row.ours:.4g} {row.unit} | {row.peer_name}: {row.peer:.4g} {row.unit} "
         f"| **{row.ratio:.1f}** | {bar} | {number(row.quality_ours)} {row.quality} "
@@ -158,7 +162,8 @@ def table_row(record: dict) -> str:
 
 def as_row(record: dict) -> Row:
     """Return the row of a record."""
-    return Row(**{name: record[name] for name in Row.__dataclass_fields__})
+    # records of earlier days lack the newer fields
+    return Row(**{name: record[name] for name in Row.__dataclass_fields__ if name in record})
 
 
 def number(value: float | None) -> str:

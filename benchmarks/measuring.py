@@ -30,9 +30,11 @@ class Row:
         What the two quality figures are; "" where both results are checked to be equal.
     quality_ours, quality_peer : float or None
     better : {"lower", "higher"}
-        Which way quality is better. With a bar, ours must be at least as good.
+        Which way quality is better. With a bar or limit, ours must be at least as good.
     note : str
         Settings that a reader needs to repeat the peer's run.
+    limit : float or None
+        Most allowed `ours`; None asks nothing.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Row:
     quality_peer: float | None = None
     better: str = "lower"
     note: str = ""
+    limit: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -54,10 +57,11 @@ class Row:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the bar is met; None without one."""
-        if self.bar is None:
+        """Whether bar and limit are met; None without either."""
+        if self.bar is None and self.limit is None:
             return None
-        return self.ratio >= self.bar and self.no_worse
+        fast = self.bar is None or self.ratio >= self.bar
+        return fast and (self.limit is None or self.ours <= self.limit) and self.no_worse
 
     @property
     def no_worse(self) -> bool:
