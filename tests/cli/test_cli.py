@@ -3,8 +3,12 @@
 import gzip
 import json
 import os
+import random
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kexue.cli.app import app
+from kexue.graph import Infomap
 
 POEM = "月下独酌花间一壶酒\n独酌无相亲\n花间一壶酒独酌\n举杯邀明月\n明月花间\n" * 9
 TRIANGLES = "0 1\n1 2\n0 2\n2 3\n3 4\n4 5\n3 5\n"
@@ -110,6 +115,86 @@ def test_communities(tmp_path):
     assert call("communities", path, "-o", tmp_path / "graph.clu").exit_code == 0
     modules = [line.split()[1] for line in (tmp_path / "graph.clu").read_text().splitlines()[1:]]
     assert modules[0] == modules[1] == modules[2] != modules[3] == modules[4] == modules[5]
+
+
+NINE = "".join(
+    [
+        *(f"{3 * i + a} {3 * i + b}\n" for i in range(9) for a, b in ((0, 1), (1, 2), (0, 2))),
+        "1 3\n4 6\n7 0\n10 12\n13 15\n16 9\n19 21\n22 24\n25 18\n2 14\n11 23\n20 5\n",
+    ]
+)
+
+
+def test_communities_in_levels_and_files(tmp_path):
+    path = tmp_path / "nine.txt"
+    path.write_text(NINE)
+    names = [tmp_path / f"nine.{suffix}" for suffix in ("tree", "clu", "json", "html")]
+    outputs = [argument for name in names for argument in ("-o", name)]
+    result = call("communities", path, "--trials", 20, *outputs)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "5 communities in 3 levels, 3.462273 bits per step" in result.stderr
+    assert "\n1:1:1 " in names[0].read_text()
+    assert json.loads(names[2].read_text())["codelength"] == pytest.approx(3.462273, abs=1e-6)
+    assert "<title>nine.txt" in names[3].read_text(encoding="utf-8")
+    flat = call("communities", path, "--levels", 2, "--trials", 20)
+    assert "communities, 3.564422 bits" in flat.stderr
+    again = call("communities", path, "--initial", names[0], "--quiet")
+    assert again.stderr == ""
+    assert again.stdout.startswith("# codelength 3.46227")
+
+
+def test_communities_from_a_pipe(tmp_path):
+    assert "2 communities, 2.32073" in call("communities", "-", stdin=TRIANGLES).stderr
+    pajek = "*Vertices 6\n*Edges\n" + "".join(
+        f"{int(a) + 1} {int(b) + 1}\n" for a, b in map(str.split, TRIANGLES.splitlines())
+    )
+    result = call("communities", "-", "-o", tmp_path / "piped.html", stdin=pajek)
+    assert "2 communities, 2.32073" in result.stderr
+    assert "<title>standard input" in (tmp_path / "piped.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        {"flow": "recorded"},
+        {"flow": "directed", "teleport": 0.5},
+        {"flow": "rawdir"},
+        {"markov_time": 3.0},
+        {"quality": "best"},
+    ],
+    ids=str,
+)
+def test_walks_of_communities(walk):
+    links = [tuple(map(int, line.split())) for line in NINE.splitlines()]
+    bits = Infomap(random_state=0, **walk).fit(links).codelength_
+    options = [word for name, v in walk.items() for word in ("--" + name.replace("_", "-"), v)]
+    assert f"{bits:.6f} bits" in call("communities", "-", *options, stdin=NINE).stderr
+
+
+def test_chance_is_no_community():
+    assert (
+        "1 community, 2.575767" in call("communities", "-", "--regularized", stdin=TRIANGLES).stderr
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are different there")
+def test_an_interrupt_writes_the_best_trial(tmp_path):
+    path = tmp_path / "links.txt"
+    ends = random.Random(0)
+    path.write_text(
+        "".join(f"{ends.randrange(9000)} {ends.randrange(9000)}\n" for _ in range(90000))
+    )
+    out = tmp_path / "links.clu"
+    command = [sys.executable, "-m", "kexue", "communities", str(path), "--trials", "100000"]
+    call("communities", "-", stdin=TRIANGLES)  # compiled kernels
+    process = subprocess.Popen([*command, "-o", str(out)], stderr=subprocess.PIPE, text=True)
+    time.sleep(6.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert re.search(r"interrupted: kept the best of \d+ finished searches of 100000", said)
+    assert len(out.read_text().splitlines()) == 9001  # with the heading
 
 
 def test_names_of_folders_and_files(tmp_path, monkeypatch):
@@ -256,7 +341,7 @@ BAD = {
     "empty graph": (lambda d: ["communities", write(d / "g.txt", "")], "g.txt: no links found"),
     "graph to where": (
         lambda d: ["communities", write(d / "g.txt", TRIANGLES), "-o", d / "g.xml"],
-        "-o must name a .tree or .clu file",
+        "-o must name a .tree, .clu, .json or .html file",
     ),
     "not an atlas": (lambda d: ["info", d], "is not an atlas"),
 }  # fmt: skip

@@ -44,7 +44,7 @@ def random_moves(graph, directed, labels, n_moves, seed):
     n = graph[3].size
     modules = kernels.empty_modules(n, graph[6].size > 0)
     rows, skews, sizes, teleport = modules
-    q = kernels.fill_modules(graph, labels, directed, False, modules)
+    q = kernels.fill_modules(graph, labels, directed, 1.0, modules)
     length = kernels.length_of(modules, 0.0, 0.0)
     touched = np.empty(n + 1, np.uint32)
     one = np.empty(1, np.uint32)
@@ -88,7 +88,7 @@ def random_moves(graph, directed, labels, n_moves, seed):
         sizes[a] -= 1
         sizes[b] += 1
         labels[i] = b
-    kernels.fill_modules(graph, labels, directed, False, modules)
+    kernels.fill_modules(graph, labels, directed, 1.0, modules)
     return length, kernels.length_of(modules, 0.0, 0.0)
 
 

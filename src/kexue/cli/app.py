@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kexue.cli.console import exit_codes, print_ledger, print_pairs, stage_lines
+from kexue.cli.console import (
+    INTERRUPTED,
+    exit_codes,
+    interrupt_notes,
+    print_ledger,
+    print_pairs,
+    stage_lines,
+    trial_bar,
+)
 
 FORMATS = (".txt", ".text", ".md", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
@@ -46,7 +54,22 @@ class Flow(str, Enum):  # noqa: UP042
 
     undirected = "undirected"
     directed = "directed"
+    recorded = "recorded"
     rawdir = "rawdir"
+
+
+class Levels(str, Enum):  # noqa: UP042
+    """How many levels of modules."""
+
+    auto = "auto"
+    two = "2"
+
+
+class Quality(str, Enum):  # noqa: UP042
+    """How long to search."""
+
+    fast = "fast"
+    best = "best"
 
 
 Paths = Annotated[
@@ -262,13 +285,31 @@ def segment(
 
 @app.command()
 def communities(
-    graph: Annotated[Path, typer.Argument(help="Edge list: source, target and maybe weight.")],
+    graph: Annotated[
+        str,
+        typer.Argument(
+            help="Edge list (source, target and maybe weight), .parquet table, Pajek .net, or - "
+            "for an edge list on standard input."
+        ),
+    ],
     output: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            "--output", "-o", help="A .tree or .clu file.", show_default="a tree, printed"
+            "--output",
+            "-o",
+            help="A .tree, .clu, .json or .html file; may be given several times.",
+            show_default="a tree, printed",
         ),
     ] = None,
+    levels: Annotated[
+        Levels, typer.Option(help="As many levels as save bits, or two.")
+    ] = Levels.auto,
+    flow: Annotated[Flow, typer.Option(help="Which random walk.")] = Flow.undirected,
+    teleport: Annotated[float, typer.Option(help="Probability of teleportation.")] = 0.15,
+    markov_time: Annotated[float, typer.Option(help="More than 1: larger communities.")] = 1.0,
+    regularized: Annotated[
+        bool, typer.Option("--regularized", help="Allow for links that nobody observed.")
+    ] = False,
     weight: Annotated[
         bool, typer.Option("--weight/--no-weight", help="Whether a third column is the weight.")
     ] = True,
@@ -278,42 +319,74 @@ def communities(
             "--header/--no-header", help="Whether the first line is one.", show_default="guessed"
         ),
     ] = None,
-    flow: Annotated[Flow, typer.Option(help="Which random walk.")] = Flow.undirected,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="A .tree or .clu file to begin with.", show_default="none"),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Trials, of which the best is kept.")] = 1,
+    quality: Annotated[Quality, typer.Option(help="How long a trial goes on.")] = Quality.fast,
     seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
     jobs: Jobs = -1,
+    quiet: Quiet = False,
 ) -> None:
-    """Find the communities of a network by the two-level map equation."""
+    """Find the communities of a network, and communities within them, by the map equation.
+
+    Ctrl-C ends the trials; the best that had finished is written.
+    """
     with exit_codes():
         from kexue._core import InputError
         from kexue.graph import Infomap, format_tree, read_graph
 
-        if output is not None and output.suffix not in (".tree", ".clu"):
-            raise InputError(f"-o must name a .tree or .clu file, got {output}")
+        suffixes = (".tree", ".clu", ".json", ".html")
+        for path in output or []:
+            if path.suffix not in suffixes:
+                raise InputError(f"-o must name a .tree, .clu, .json or .html file, got {path}")
         network = read_graph(
-            graph, directed=flow is not Flow.undirected, weight=weight, header=header
+            sys.stdin.buffer if graph == "-" else graph,
+            directed=flow is not Flow.undirected,
+            weight=weight,
+            header=header,
         )
         model = Infomap(
-            levels=2, flow=flow.value, n_init=trials, random_state=seed, n_jobs=jobs
-        ).fit(network)
-        saved = 1 - model.codelength_ / max(model.one_level_codelength_, 1e-300)
-        typer.echo(
-            f"{model.n_modules_:,} communities, {model.codelength_:.6f} bits per step "
-            f"({model.one_level_codelength_:.6f} without, {100 * saved:.1f} % saved)",
-            err=True,
+            levels="auto" if levels is Levels.auto else 2,
+            flow=flow.value,
+            teleport=teleport,
+            markov_time=markov_time,
+            regularized=regularized,
+            n_init=trials,
+            quality=quality.value,
+            random_state=seed,
+            n_jobs=jobs,
         )
-        if output is None:
+        with trial_bar(quiet) as progress, interrupt_notes() as notes:
+            model.fit(network, initial=initial, progress=progress)
+        saved = 1 - model.codelength_ / max(model.one_level_codelength_, 1e-300)
+        if not quiet:
+            depth = f" in {model.n_levels_} levels" if model.n_levels_ > 2 else ""
+            what = "community" if model.n_modules_ == 1 else "communities"
+            typer.echo(
+                f"{model.n_modules_:,} {what}{depth}, {model.codelength_:.6f} bits per step "
+                f"({model.one_level_codelength_:.6f} without, {100 * saved:.1f} % saved)",
+                err=True,
+            )
+        for path in output or []:
+            if path.suffix == ".html":
+                model.to_html(path, title="standard input" if graph == "-" else Path(graph).name)
+            else:
+                model.write(path)
+        if not output:
             sys.stdout.write(
                 format_tree(
-                    model.labels_,
+                    model.paths_,
                     model.flow_,
                     model.network_.names,
                     node_ids=model.network_.node_ids,
                     codelength=model.codelength_,
                 )
             )
-        else:
-            model.write(output)
+        if notes:
+            typer.echo(f"kexue: {notes[0]}", err=True)
+            raise typer.Exit(INTERRUPTED)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,8 +24,8 @@ OPTIONS = {
     **{
         name: "--" + name.replace("_", "-")
         for name in (
-            "column", "documents", "encoding", "errors", "max_length", "memory", "min_count",
-            "penalty",
+            "column", "documents", "encoding", "errors", "levels", "markov_time", "max_length",
+            "memory", "min_count", "penalty", "quality", "regularized", "teleport",
         )
     },
 }  # fmt: skip
@@ -77,6 +78,59 @@ def stage_lines(quiet: bool) -> Callable[[str, float, int], None] | None:
         console.print(f"[dim]{stage:<12}{seconds:7.2f} s {rate:9.2f} M characters/s[/dim]")
 
     return line
+
+
+@contextmanager
+def trial_bar(quiet: bool) -> Iterator[Callable[[int, int, float], None] | None]:
+    """Show on a terminal how many trials are done, the best so far, and the time left."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("searching", total=None)
+
+        def progress(done: int, n_init: int, length: float) -> None:
+            text = f"searching, best so far {length:.6f} bits"
+            bar.update(task, completed=done, total=n_init, description=text)
+
+        yield progress
+
+
+@contextmanager
+def interrupt_notes() -> Iterator[list[str]]:
+    """Gather what the library says when it was interrupted and kept what it had."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield notes
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            notes.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def print_ledger(rows: list[LedgerRow], references: dict[str, float]) -> None:

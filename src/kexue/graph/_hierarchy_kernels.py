@@ -1,5 +1,8 @@
 """Kernels of the hierarchical search: levels above a partition, and the same again inside modules.
 
+Functions with one caller are inlined as source: numba optimises whatever a function calls anew with
+each function around it, so that a chain of six would compile six times as long.
+
 One kernel does three jobs, see `kexue.graph._infomap_kernels`: it looks for modules of nodes, for
 modules of modules (whose flow is then the rate at which they are entered) and for modules inside
 a module (whose exit flow q0 then belongs to the code that names the parts).
@@ -45,7 +48,7 @@ def _modules_as_nodes(graph, labels, n_modules):
     return indptr, indices, s, np.maximum(out + skew, 0.0), out, skew, leave, land
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _raise_level(graph, directed, q0, gain, state, effort, stop):
     """Group the modules that are the nodes of `graph`; return (labels, groups), 0 if none pays.
 
@@ -59,10 +62,10 @@ def _raise_level(graph, directed, q0, gain, state, effort, stop):
     nowhere = np.empty(0, np.uint32)
     labels, _ = search(graph, directed, q0, node_term, gain, nowhere, state, effort, stop)
     modules = empty_modules(n, graph[6].size > 0)
-    total = fill_modules(graph, labels, directed, True, modules)
+    total = fill_modules(graph, labels, directed, 0.0, modules)
     order = random_order(graph[0], False, state)
-    move_nodes(graph, directed, q0, gain, True, labels, order, modules, total, stop)
-    fill_modules(graph, labels, directed, True, modules)
+    move_nodes(graph, directed, q0, gain, 0.0, labels, order, modules, total, stop)
+    fill_modules(graph, labels, directed, 0.0, modules)
     groups = renumber(labels)
     if groups == 1 or groups == n or length_of(modules, q0, node_term) > flat - gain:
         return labels, 0
@@ -97,7 +100,7 @@ def _inside(graph, order, place, low, high):
     return (*links, p[nodes], out[nodes], skew[nodes], leave, land)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _raise_levels(graph, labels, directed, q0, gain, state, effort, stop):
     """Raise levels above the modules `labels` of nodes while that pays.
 
@@ -121,12 +124,14 @@ def _room_for(tree, flows, size):
     if size <= tree.shape[0]:
         return tree, flows
     new_tree, new_flows = np.empty((2 * size, 4), np.int64), np.empty((2 * size, 4))
-    new_tree[: tree.shape[0]] = tree
-    new_flows[: tree.shape[0]] = flows
+    for m in range(tree.shape[0]):  # numba compiles loops sooner than assignments of slices
+        for k in range(4):
+            new_tree[m, k] = tree[m, k]
+            new_flows[m, k] = flows[m, k]
     return new_tree, new_flows
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _append_modules(tree, flows, count, around, levels, graphs):
     """Append the modules of `levels` to the tree, inside module `around`.
 
@@ -157,7 +162,7 @@ def _append_modules(tree, flows, count, around, levels, graphs):
     return tree, flows, count, numbers
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _price(tree, flows, around, first, count):
     """Fill in the costs of the modules from `first` on, each with all that is inside.
 
@@ -183,7 +188,7 @@ def _price(tree, flows, around, first, count):
     return cost + plogp(q0 + entered[count - first]) - plogp(q0)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _sort_nodes(tree, first, count, levels, numbers, order, place, leaf, low, high):
     """Sort ``order[low:high]`` by the new modules and set the ranges of these."""
     nodes = order[low:high].copy()
@@ -256,7 +261,7 @@ def _dissolve(parent, flows, alive, leaf, gain):
             parent[m] = parent[parent[m]]
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _improve(m, inside, labels, directed, gain, state, effort, stop, found, nodes):
     """Describe the inside of module m by the modules `labels` and levels above them, if shorter.
 
@@ -309,22 +314,22 @@ def search_tree(graph, labels, directed, gain, state, effort, inner_effort, stop
     flows[0, COST] = plogp(flows[0, FLOW])
     nodes = order, place, leaf
     found = tree, flows, 1
-    found = _improve(0, graph, labels, directed, gain, state, effort, stop, found, nodes)
     nowhere = np.empty(0, np.uint32)
-    m = 1
+    m = 0
     while m < found[2]:
         tree, flows, _ = found
-        parent, low, high = tree[m, PARENT], tree[m, LOW], tree[m, HIGH]
-        if tree[parent, CUT] < 0 or m < tree[parent, CUT]:
+        parent, low, high = max(tree[m, PARENT], 0), tree[m, LOW], tree[m, HIGH]
+        if m > 0 and (tree[parent, CUT] < 0 or m < tree[parent, CUT]):
             tree[m, CUT] = -1  # replaced, with all that is inside
         elif high - low > 2 and stop[0] == 0:
-            inside = _inside(graph, order, place, low, high)
-            term = _sum_plogp(inside[3])
-            q0 = flows[m, EXIT]
-            parts, _ = search(inside, directed, q0, term, gain, nowhere, state, inner_effort, stop)
-            found = _improve(
-                m, inside, parts, directed, gain, state, inner_effort, stop, found, nodes
-            )
+            inside, parts, spend = graph, labels, effort
+            if m > 0:
+                inside = _inside(graph, order, place, low, high)
+                term, spend = _sum_plogp(inside[3]), inner_effort
+                parts, _ = search(
+                    inside, directed, flows[m, EXIT], term, gain, nowhere, state, spend, stop
+                )
+            found = _improve(m, inside, parts, directed, gain, state, spend, stop, found, nodes)
         m += 1
     tree, flows, count = found
     parents = tree[:count, PARENT].copy()

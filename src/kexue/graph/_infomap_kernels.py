@@ -131,8 +131,11 @@ def empty_modules(n, recorded):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fill_modules(graph, labels, directed, lone_free, modules):
-    """Compute the state of all modules of `labels` afresh and return the total enter flow."""
+def fill_modules(graph, labels, directed, lone, modules):
+    """Compute the state of all modules of `labels` afresh and return the total enter flow.
+
+    `lone` is the part of its code that a module of one node is charged, see `move_nodes`.
+    """
     indptr, indices, s, p, out, skew, leave, land = graph
     rows, skews, sizes, teleport = modules
     recorded = leave.size > 0
@@ -160,8 +163,9 @@ def fill_modules(graph, labels, directed, lone_free, modules):
             # rounding may leave a closed module a tiny negative exit
             rows[m, EXIT] = max(rows[m, EXIT], 0.0)
             enter = max(rows[m, EXIT] + skews[m], 0.0)
-            if not (lone_free and sizes[m] == 1):
-                rows[m, TERM] = _term(rows[m, EXIT], enter, rows[m, FLOW], directed)
+            rows[m, TERM] = _term(rows[m, EXIT], enter, rows[m, FLOW], directed)
+            if sizes[m] == 1:
+                rows[m, TERM] *= lone
             total += enter
     return total
 
@@ -232,14 +236,15 @@ def _node(graph, i):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def move_nodes(graph, directed, q0, gain, lone_free, labels, queue, modules, total, stop):
+def move_nodes(graph, directed, q0, gain, lone, labels, queue, modules, total, stop):
     """Move nodes to the module that saves most until no node of the queue wants to move.
 
     `queue` lists all nodes in the order of the first visit; a move puts the neighbours outside
     the new module back into the queue. `labels` and `modules` change in place. `q0` is the exit
-    flow of an enclosing module (0 at the top), `total` the enter flow of all modules. With
-    `lone_free`, a module of one node costs nothing: it stands for that node. Returns (moves,
-    total); ends early once ``stop[0]`` is set.
+    flow of an enclosing module (0 at the top), `total` the enter flow of all modules. `lone`
+    is the part of its code that a module of one node is charged: 1.0, or 0.0 where it stands for
+    that node (not a flag, because numba compiles a function again for each value of a literal
+    flag). Returns (moves, total); ends early once ``stop[0]`` is set.
     """
     indptr, indices = graph[0], graph[1]
     rows, skews, sizes, teleport = modules
@@ -288,15 +293,16 @@ def move_nodes(graph, directed, q0, gain, lone_free, labels, queue, modules, tot
             exit_a = max(rows[a, EXIT] + link_a - out_i, 0.0)
             flow_a = rows[a, FLOW] - p_i
             skew_a = skews[a] - skew_i
-            if not (lone_free and sizes[a] == 2):
-                term_a = _term(exit_a, exit_a + skew_a, flow_a, directed)
+            term_a = _term(exit_a, exit_a + skew_a, flow_a, directed)
+            if sizes[a] == 2:
+                term_a *= lone
             touched[k] = free[n_free - 1]
             k += 1
         base = loss + out_i + skew_i
         _score(k, touched, base, node, directed, q, modules, scratch)
-        if lone_free and not alone:
-            scratch[0, k - 1] -= scratch[1, k - 1]
-            scratch[1, k - 1] = 0.0
+        if not alone:
+            scratch[0, k - 1] -= (1.0 - lone) * scratch[1, k - 1]
+            scratch[1, k - 1] *= lone
         best = -1
         least = rows[a, TERM] - term_a - gain
         for t in range(k):
@@ -495,7 +501,7 @@ def length_of(modules, q0, node_term):
     return terms + plogp(total)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def search_pass(graph, directed, q0, node_term, gain, labels, refined, by_degree, state, stop):
     """Improve `labels` in place by local moving on ever coarser graphs; return the code length.
 
@@ -509,10 +515,10 @@ def search_pass(graph, directed, q0, node_term, gain, labels, refined, by_degree
     while True:
         n = graph[3].size
         modules = empty_modules(n, recorded)
-        total = fill_modules(graph, current, directed, False, modules)
+        total = fill_modules(graph, current, directed, 1.0, modules)
         order = random_order(graph[0], by_degree, state)
         moves, total = move_nodes(
-            graph, directed, q0, gain, False, current, order, modules, total, stop
+            graph, directed, q0, gain, 1.0, current, order, modules, total, stop
         )
         groups = current.copy()
         if refined:
@@ -533,11 +539,11 @@ def search_pass(graph, directed, q0, node_term, gain, labels, refined, by_degree
         labels[i] = current[member[i]]
     # new arrays, so that those of the loop are free while the next graph is built
     last = empty_modules(graph[3].size, recorded)
-    fill_modules(graph, current, directed, False, last)
+    fill_modules(graph, current, directed, 1.0, last)
     return length_of(last, q0, node_term)
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def _join_neighbours(graph, labels, state):
     """Give every node, in random order, the label of a random neighbour."""
     indptr, indices = graph[0], graph[1]

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _HEADING = re.compile(rb"(?:\s|[#%][^\r\n]*+)*+\*")
 
 
 def read_graph(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | BinaryIO,
     *,
     directed: bool = False,
     weight: bool = True,
@@ -68,7 +68,9 @@ def read_graph(
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or binary file
+        An open file is read to its end as an edge list, or as a Pajek file if it begins with a
+        heading.
     directed : bool
     weight : bool
         Whether to read the weights, if any; otherwise they are ignored.
@@ -87,11 +89,14 @@ def read_graph(
     InputError
         Names the file and, for a malformed line or row, its number; rows count from 0.
     """
-    file = Path(path)
-    kind = kind_of(file)
-    if kind == ".parquet":
-        return _read_parquet(file, directed, weight)
-    raw = read_bytes(file)
+    if not isinstance(path, str | os.PathLike):
+        file, kind, raw = Path(str(getattr(path, "name", "<stream>"))), ".net", path.read()
+    else:
+        file = Path(path)
+        kind = kind_of(file)
+        if kind == ".parquet":
+            return _read_parquet(file, directed, weight)
+        raw = read_bytes(file)
     if kind == ".net" and _HEADING.match(raw.removeprefix(MARK)):
         return read_pajek(file, raw, directed=directed, weight=weight)
     return _read_edge_list(file, raw, directed, weight, header)

@@ -8,7 +8,7 @@ of clusters to choose and no resolution parameter.
 import os
 import warnings
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,14 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from kexue._core import InputError, check_choice, check_int, check_seed, effective_jobs
+from kexue._core import (
+    InputError,
+    check_choice,
+    check_int,
+    check_seed,
+    effective_jobs,
+    write_text,
+)
 from kexue.graph._hierarchy_kernels import search_tree
 from kexue.graph._infomap_kernels import GAIN, search
 from kexue.graph._problem import Problem, search_problem
@@ -251,9 +258,9 @@ class Infomap(ClusterMixin, BaseEstimator):
                 found = price_tree(network, walk, *_one_module(problem))
             return found if given is None or found.total < given.total else given
 
-        found = _run(trial, seeds.tolist(), min(n_jobs, n_init), progress)
-        best = min(found, key=lambda tree: tree.total)
+        best, lengths = _run(trial, seeds.tolist(), min(n_jobs, n_init), progress)
         self.network_ = network
+        self._walk = walk
         self.flow_ = walk.node
         self.hierarchy_ = best
         self.labels_ = best.at_level(1) - 1
@@ -263,7 +270,7 @@ class Infomap(ClusterMixin, BaseEstimator):
         self.codelength_ = best.total
         self.index_codelength_ = float(best.codelength[0])
         self.one_level_codelength_ = one_level
-        self.codelengths_ = np.array([tree.total for tree in found])
+        self.codelengths_ = lengths
         return self
 
     @property
@@ -349,6 +356,52 @@ class Infomap(ClusterMixin, BaseEstimator):
                 flow_model=self.flow,
             )
 
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str = "A network",
+        max_modules: int = 3000,
+    ) -> str:
+        """Return a self-contained page about the modules, and write it to `path` if given.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Written whole or not at all.
+        title : str
+            Name of the network.
+        max_modules : int
+            So many modules can be opened on the page, those with most flow; it bounds its size.
+
+        Raises
+        ------
+        InputError
+            If `max_modules` is below 1.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        import kexue
+        from kexue.graph.page import render_page
+
+        facts = [(name, str(value)) for name, value in self.get_params().items()]
+        facts += [("searches finished", str(self.codelengths_.size)), ("kexue", kexue.__version__)]
+        page = render_page(
+            self.hierarchy_,
+            self.network_,
+            self._walk,
+            title=title,
+            codelength=self.codelength_,
+            one_level_codelength=self.one_level_codelength_,
+            ledger=self.ledger(),
+            facts=facts,
+            max_modules=max_modules,
+        )
+        if path is not None:
+            write_text(path, page)
+        return page
+
     def _network(self, X: Any, n_jobs: int) -> Network:
         directed = self.flow != "undirected"
         if self.metric is None:
@@ -405,33 +458,40 @@ def _run(
     seeds: list[int],
     n_jobs: int,
     progress: Progress | None,
-) -> list[Hierarchy]:
-    """Return the trial of every seed, in this order; of those that finished, if interrupted.
+) -> tuple[Hierarchy, NDArray[np.float64]]:
+    """Return the best trial, of equals the first, and the code lengths of all, by seed.
 
-    Searches run on threads even if there is one only, so that this one can hear the interrupt.
+    If interrupted, of those that had finished. Searches run on threads even if there is one only,
+    so that this one can hear the interrupt.
     """
     stop = np.zeros(1, np.uint8)
-    found: dict[int, Hierarchy] = {}
+    lengths: dict[int, float] = {}
+    best: tuple[float, int, Hierarchy] | None = None
+    waiting: dict[Future[Hierarchy], int] = {}
+    begun = 0
     with ThreadPoolExecutor(n_jobs) as pool:
-        futures = {pool.submit(trial, seed, stop): k for k, seed in enumerate(seeds)}
         try:
-            waiting = set(futures)
-            while waiting:
+            while len(lengths) < len(seeds):
+                while begun < min(len(seeds), len(lengths) + n_jobs):
+                    waiting[pool.submit(trial, seeds[begun], stop)] = begun
+                    begun += 1
                 # not longer, because the signal may have woken another thread than this one
-                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+                done, _ = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
                 for future in done:
-                    found[futures[future]] = future.result()
+                    k, tree = waiting.pop(future), future.result()
+                    lengths[k] = tree.total
+                    if best is None or (tree.total, k) < best[:2]:
+                        best = tree.total, k, tree
                     if progress is not None:
-                        best = min(tree.total for tree in found.values())
-                        progress(len(found), len(seeds), best)
+                        progress(len(lengths), len(seeds), best[0])
         except BaseException as error:
             stop[0] = 1
-            pool.shutdown(cancel_futures=True)
-            if not (isinstance(error, KeyboardInterrupt) and found):
+            if best is None or not isinstance(error, KeyboardInterrupt):
                 raise
             warnings.warn(
-                f"interrupted: kept the best of {len(found)} finished searches of {len(seeds)}",
+                f"interrupted: kept the best of {len(lengths)} finished searches of {len(seeds)}",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-    return [found[k] for k in sorted(found)]
+    assert best is not None  # there is at least one seed
+    return best[2], np.array([lengths[k] for k in sorted(lengths)])
