@@ -80,7 +80,7 @@ def run(name: str, path: Path, data: Path) -> int:
 def describe(row: Row) -> str:
     """Return one line on a comparison."""
     verdict = {True: "ok", False: "MISSED", None: ""}[row.passed]
-    bar = f" (bar {row.bar:g})" if row.bar is not None else ""
+    bar = f" (bar {row.bar:g})" if row.bar else ""
     bar += f" (limit {row.limit:g} {row.unit})" if row.limit is not None else ""
     text = (
         f"{row.name}: ours {row.ours:.4g} {row.unit}, {row.peer_name} {row.peer:.4g} "
@@ -137,6 +137,8 @@ def write_ratios(readme: Path, records: list[dict]) -> None:
     rows = ["| | against | ratio | quality: ours | theirs |", "|" + "---|" * 5]
     for record in records:
         row = as_row(record)
+        if not row.readme:
+            continue
         ours, theirs = number(row.quality_ours), number(row.quality_peer)
         quality = f"{ours} {row.quality.split(',')[0]}".strip()
         rows.append(f"| {row.name} | {row.peer_name} | {row.ratio:.1f} | {quality} | {theirs} |")
@@ -149,7 +151,7 @@ def write_ratios(readme: Path, records: list[dict]) -> None:
 def table_row(record: dict) -> str:
     """Return a line of a Markdown table."""
     row = as_row(record)
-    asked = [] if row.bar is None else [f">= {row.bar:g}"]
+    asked = [] if row.bar is None else [f">= {row.bar:g}" if row.bar else "quality"]
     asked += [] if row.limit is None else [f"ours <= {row.limit:g}"]
     verdict = ["met" if row.passed else "**missed**"] if asked else []
     bar = " ".join([*asked, *verdict])

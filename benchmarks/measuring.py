@@ -25,7 +25,7 @@ class Row:
     peer_name : str
         Package and version.
     bar : float or None
-        Least allowed ``peer / ours``; None asks nothing.
+        Least allowed ``peer / ours``; None asks nothing, 0 only that the quality is no worse.
     quality : str
         What the two quality figures are; "" where both results are checked to be equal.
     quality_ours, quality_peer : float or None
@@ -35,6 +35,8 @@ class Row:
         Settings that a reader needs to repeat the peer's run.
     limit : float or None
         Most allowed `ours`; None asks nothing.
+    readme : bool
+        Whether the README shows the row too.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Row:
     better: str = "lower"
     note: str = ""
     limit: float | None = None
+    readme: bool = True
 
     @property
     def ratio(self) -> float:
