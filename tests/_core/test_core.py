@@ -1,6 +1,9 @@
 """What every room leans on: messages, atomic files, sizes, seeds."""
 
 import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from kexue._core import (
     check_texts_argument,
     effective_jobs,
     format_memory,
+    interruptible,
     parse_memory,
     require,
     thread_map,
@@ -120,3 +124,17 @@ def test_jobs():
     assert everyone >= effective_jobs(None) == 1
     assert effective_jobs(-2) == max(1, everyone - 1)
     assert effective_jobs(3) == 3
+
+
+def test_interruptible_returns_and_raises():
+    assert interruptible(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 // 0)
+
+
+def test_interruptible_hears_the_interrupt_before_the_function_ends():
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(lambda: time.sleep(2.0))
+    assert time.perf_counter() - start < 1.0

@@ -4,7 +4,7 @@ from kexue._core.atomic import atomic_path, leftovers, write_bytes, write_text
 from kexue._core.errors import InputError
 from kexue._core.memory import format_memory, parse_memory
 from kexue._core.optional import require
-from kexue._core.parallel import effective_jobs, run_beside, thread_map
+from kexue._core.parallel import effective_jobs, interruptible, run_beside, thread_map
 from kexue._core.seeds import check_seed
 from kexue._core.validation import check_choice, check_float, check_int, check_texts_argument
 
@@ -18,6 +18,7 @@ __all__ = [
     "check_texts_argument",
     "effective_jobs",
     "format_memory",
+    "interruptible",
     "leftovers",
     "parse_memory",
     "require",

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from threading import Event
 from typing import TypeVar
@@ -39,6 +39,23 @@ def thread_map(function: Callable[[T], R], items: Iterable[T], n_jobs: int) -> l
         return [function(item) for item in items]
     with ThreadPoolExecutor(n_jobs) as pool:
         return list(pool.map(function, items))
+
+
+def interruptible(function: Callable[[], R]) -> R:
+    """Return ``function()``, computed on another thread, so that this one hears an interrupt.
+
+    A compiled kernel does not. After a keyboard interrupt the function goes on to its end with
+    nobody waiting for it.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        future = pool.submit(function)
+        # not for ever, because the signal may wake another thread than this one
+        while not wait([future], timeout=0.1).done:
+            pass
+        return future.result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 @contextmanager

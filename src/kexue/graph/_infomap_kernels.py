@@ -521,7 +521,7 @@ def search_pass(graph, directed, q0, node_term, gain, labels, refined, by_degree
             graph, directed, q0, gain, 1.0, current, order, modules, total, stop
         )
         groups = current.copy()
-        if refined:
+        if refined and stop[0] == 0:
             order = random_order(graph[0], by_degree, state)
             groups = refine(graph, directed, q0, gain, current, order)
         n_groups = renumber(groups)

@@ -6,9 +6,6 @@ of clusters to choose and no resolution parameter.
 """
 
 import os
-import warnings
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from kexue._core import (
@@ -25,21 +21,17 @@ from kexue._core import (
     check_int,
     check_seed,
     effective_jobs,
+    interruptible,
     write_text,
 )
-from kexue.graph._hierarchy_kernels import search_tree
-from kexue.graph._infomap_kernels import GAIN, search
 from kexue.graph._problem import Problem, search_problem
-from kexue.graph.flow import check_flow, entropy, network_flow
+from kexue.graph._trials import Effort, Progress, Tree, run_trials, search_once
+from kexue.graph.flow import Walk, check_flow, entropy, network_flow
 from kexue.graph.hierarchy import Hierarchy, price_tree
 from kexue.graph.map_equation import flat_tree, tree_of_partition
 from kexue.graph.neighbors import knn_graph
 from kexue.graph.network import Network, as_network
 from kexue.graph.partitions import read_partition, write_clu, write_json, write_tree
-
-Tree = tuple[NDArray[np.int64], NDArray[np.int64]]  # parent of each module, module of each node
-Effort = tuple[int, int, float]  # see `search`
-Progress = Callable[[int, int, float], None]
 
 _MANY_PASSES = 100
 _GAIN = 1e-5  # in parts of the one-level length: a pass that saves less is the last
@@ -231,34 +223,22 @@ class Infomap(ClusterMixin, BaseEstimator):
         seeds = np.random.SeedSequence(check_seed(self.random_state)).generate_state(
             n_init, np.uint64
         )
-        network = self._network(X, n_jobs)
-        walk = network_flow(
-            network,
-            self.flow,
-            self.teleport,
-            markov_time=self.markov_time,
-            regularized=self.regularized,
-            node_flow=node_flow,
-        )
-        problem = search_problem(network, walk)
+        start = interruptible(lambda: self._prepare(X, initial, node_flow, n_jobs))
+        network, walk, problem, given, one_module = start
         one_level = entropy(walk.node)
-        one_module = price_tree(network, walk, *_one_module(problem)).total
-        begin, given = np.empty(0, np.uint32), None
-        if initial is not None:
-            given = price_tree(network, walk, *_given_tree(initial, network))
-            begin = given.leaf_labels.astype(np.uint32)
-            if self.levels == 2 and given.n_levels > 2:
-                given = price_tree(network, walk, *flat_tree(begin))
         efforts = self._efforts(network.n_links, one_level * problem.total)
+        begin = None if given is None else given.leaf_labels
 
         def trial(seed: int, stop: NDArray[np.uint8]) -> Hierarchy:
-            tree = _search(problem, begin, seed, self.levels == "auto", efforts, stop)
+            tree = search_once(problem, begin, seed, self.levels == "auto", efforts, stop)
+            if stop[0]:
+                raise InterruptedError  # nobody will ask for the result
             found = price_tree(network, walk, *tree)
             if found.total >= one_module:
                 found = price_tree(network, walk, *_one_module(problem))
             return found if given is None or found.total < given.total else given
 
-        best, lengths = _run(trial, seeds.tolist(), min(n_jobs, n_init), progress)
+        best, lengths = run_trials(trial, seeds.tolist(), min(n_jobs, n_init), progress)
         self.network_ = network
         self._walk = walk
         self.flow_ = walk.node
@@ -402,12 +382,33 @@ class Infomap(ClusterMixin, BaseEstimator):
             write_text(path, page)
         return page
 
-    def _network(self, X: Any, n_jobs: int) -> Network:
+    def _prepare(
+        self, X: Any, initial: Any, node_flow: ArrayLike | None, n_jobs: int
+    ) -> tuple[Network, Walk, Problem, Hierarchy | None, float]:
+        """Return graph, walk, what to search and to begin with, and the bits of one module."""
         directed = self.flow != "undirected"
-        if self.metric is None:
-            return as_network(X, directed=directed)
-        near = knn_graph(X, self.n_neighbors, self.min_similarity, self.metric, n_jobs=n_jobs)
-        return as_network(near if directed else near.maximum(near.T), directed=directed)
+        if self.metric is not None:
+            X = knn_graph(X, self.n_neighbors, self.min_similarity, self.metric, n_jobs=n_jobs)
+            X = X if directed else X.maximum(X.T)
+        network = as_network(X, directed=directed)
+        walk = network_flow(
+            network,
+            self.flow,
+            self.teleport,
+            markov_time=self.markov_time,
+            regularized=self.regularized,
+            node_flow=node_flow,
+        )
+        problem = search_problem(network, walk)
+        one_module = price_tree(network, walk, *_one_module(problem)).total
+        if initial is None:
+            return network, walk, problem, None, one_module
+        if isinstance(initial, str | os.PathLike):
+            initial = read_partition(initial, network.node_ids)
+        given = price_tree(network, walk, *tree_of_partition(initial, network.n_nodes))
+        if self.levels == 2 and given.n_levels > 2:
+            given = price_tree(network, walk, *flat_tree(given.leaf_labels))
+        return network, walk, problem, given, one_module
 
     def _efforts(self, n_links: int, bits: float) -> tuple[Effort, Effort]:
         """Return what to spend on the whole graph and on the inside of a module."""
@@ -427,71 +428,3 @@ def _one_module(problem: Problem) -> Tree:
     labels = np.cumsum(~linked)
     labels[linked] = 0
     return flat_tree(labels if linked.any() else labels - 1)
-
-
-def _given_tree(initial: Any, network: Network) -> Tree:
-    if isinstance(initial, str | os.PathLike):
-        initial = read_partition(initial, network.node_ids)
-    return tree_of_partition(initial, network.n_nodes)
-
-
-def _search(
-    problem: Problem,
-    begin: NDArray[np.uint32],
-    seed: int,
-    hierarchical: bool,
-    efforts: tuple[Effort, Effort],
-    stop: NDArray[np.uint8],
-) -> Tree:
-    graph, directed, node_term, total = problem
-    gain = GAIN * total
-    state = np.array([seed], np.uint64)
-    labels, _ = search(graph, directed, 0.0, node_term, gain, begin, state, efforts[0], stop)
-    if not hierarchical or stop[0]:
-        return flat_tree(labels)
-    parent, leaf = search_tree(graph, labels, directed, gain, state, *efforts, stop)
-    return parent, leaf
-
-
-def _run(
-    trial: Callable[[int, NDArray[np.uint8]], Hierarchy],
-    seeds: list[int],
-    n_jobs: int,
-    progress: Progress | None,
-) -> tuple[Hierarchy, NDArray[np.float64]]:
-    """Return the best trial, of equals the first, and the code lengths of all, by seed.
-
-    If interrupted, of those that had finished. Searches run on threads even if there is one only,
-    so that this one can hear the interrupt.
-    """
-    stop = np.zeros(1, np.uint8)
-    lengths: dict[int, float] = {}
-    best: tuple[float, int, Hierarchy] | None = None
-    waiting: dict[Future[Hierarchy], int] = {}
-    begun = 0
-    with ThreadPoolExecutor(n_jobs) as pool:
-        try:
-            while len(lengths) < len(seeds):
-                while begun < min(len(seeds), len(lengths) + n_jobs):
-                    waiting[pool.submit(trial, seeds[begun], stop)] = begun
-                    begun += 1
-                # not longer, because the signal may have woken another thread than this one
-                done, _ = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in done:
-                    k, tree = waiting.pop(future), future.result()
-                    lengths[k] = tree.total
-                    if best is None or (tree.total, k) < best[:2]:
-                        best = tree.total, k, tree
-                    if progress is not None:
-                        progress(len(lengths), len(seeds), best[0])
-        except BaseException as error:
-            stop[0] = 1
-            if best is None or not isinstance(error, KeyboardInterrupt):
-                raise
-            warnings.warn(
-                f"interrupted: kept the best of {len(lengths)} finished searches of {len(seeds)}",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-    assert best is not None  # there is at least one seed
-    return best[2], np.array([lengths[k] for k in sorted(lengths)])
