@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,27 +20,69 @@ Effort = tuple[int, int, float]  # see `search`
 Progress = Callable[[int, int, float], None]
 
 
-def search_once(
-    problem: Problem,
-    begin: NDArray[np.int64] | None,
-    seed: int,
-    hierarchical: bool,
-    efforts: tuple[Effort, Effort],
-    stop: NDArray[np.uint8],
-) -> Tree:
-    """Return (parent, leaf) of `price_tree`, of modules side by side unless `hierarchical`.
+class Plan(NamedTuple):
+    """How much a trial is to do.
 
-    Begins with the labels `begin`; `efforts` are spent on the whole graph and inside modules.
+    Attributes
+    ----------
+    trees : int
+        How many hierarchies are searched from the beginning; the best two-level partition is
+        often not what the best hierarchy consists of.
+    rounds : int
+        How often at most levels are raised anew on the innermost modules of the hierarchy found,
+        as long as that shortens it.
+    outer, inner : Effort
+        What is spent on the whole graph and on the inside of a module.
     """
+
+    trees: int
+    rounds: int
+    outer: Effort
+    inner: Effort
+
+
+def search_modules(
+    problem: Problem, begin: NDArray[np.uint32], seed: int, plan: Plan, stop: NDArray[np.uint8]
+) -> Tree:
+    """Return (parent, leaf) of modules side by side; begins with the labels `begin` if any."""
+    graph, directed, node_term, total = problem
+    state = np.array([seed], np.uint64)
+    return flat_tree(
+        search(graph, directed, 0.0, node_term, GAIN * total, begin, state, plan.outer, stop)[0]
+    )
+
+
+def search_hierarchy(
+    problem: Problem,
+    begin: NDArray[np.uint32],
+    seed: int,
+    plan: Plan,
+    price: Callable[[Tree], Hierarchy],
+    stop: NDArray[np.uint8],
+) -> Hierarchy:
+    """Return the shortest of the hierarchies that the plan asks for, as `price` tells it."""
     graph, directed, node_term, total = problem
     gain = GAIN * total
-    labels = np.empty(0, np.uint32) if begin is None else begin.astype(np.uint32)
     state = np.array([seed], np.uint64)
-    labels, _ = search(graph, directed, 0.0, node_term, gain, labels, state, efforts[0], stop)
-    if not hierarchical or stop[0]:
-        return flat_tree(labels)
-    parent, leaf = search_tree(graph, labels, directed, gain, state, *efforts, stop)
-    return parent, leaf
+    best: Hierarchy | None = None
+    for _ in range(plan.trees):
+        labels, _ = search(graph, directed, 0.0, node_term, gain, begin, state, plan.outer, stop)
+        found: Hierarchy | None = None
+        for _ in range(plan.rounds + 1):
+            if stop[0]:
+                raise InterruptedError  # nobody will ask for the result
+            tree = price(
+                search_tree(graph, labels, directed, gain, state, plan.outer, plan.inner, stop)
+            )
+            if found is not None and tree.total >= found.total - GAIN:
+                break
+            found, labels = tree, tree.leaf_labels.astype(np.uint32)
+        assert found is not None
+        if best is None or found.total < best.total:
+            best = found
+        begin = begin[:0]  # the first has tried what was given
+    assert best is not None
+    return best
 
 
 def run_trials(

@@ -25,7 +25,7 @@ from kexue._core import (
     write_text,
 )
 from kexue.graph._problem import Problem, search_problem
-from kexue.graph._trials import Effort, Progress, Tree, run_trials, search_once
+from kexue.graph._trials import Plan, Progress, Tree, run_trials, search_hierarchy, search_modules
 from kexue.graph.flow import Walk, check_flow, entropy, network_flow
 from kexue.graph.hierarchy import Hierarchy, price_tree
 from kexue.graph.map_equation import flat_tree, tree_of_partition
@@ -40,10 +40,7 @@ _GAIN = 1e-5  # in parts of the one-level length: a pass that saves less is the 
 _CONVERGED_BELOW = 50_000
 _LINKS_OF_ALL_STARTS = 20_000
 _MOST_STARTS = 10
-# Inside modules the search is repeated this often if it is to converge, and a pass that saves a
-# hundred times less still counts, because it concerns a small part of the walk.
-_INNER_STARTS = 4
-_INNER_GAIN = 1e-7
+_INNER_GAIN = 1e-7  # the same inside modules, which are a small part of the walk
 
 
 class LevelCost(NamedTuple):
@@ -82,9 +79,10 @@ class Infomap(ClusterMixin, BaseEstimator):
     n_init : int
         Number of independent searches; the shortest description wins.
     quality : {"fast", "best"}
-        ``"fast"`` makes two passes over the graph, ``"best"`` repeats them until one saves less
-        than 1e-5 of the one-level length, and searches inside modules several times. Below
-        50,000 links both do the latter.
+        ``"fast"`` makes two passes over the graph. ``"best"`` repeats them until one saves less
+        than 1e-5 of the one-level length, searches the inside of each module four times, and
+        raises levels anew on the innermost modules as long as that shortens the description.
+        Below 50,000 links ``"fast"`` does nearly the same.
     markov_time : float > 0
         Steps per code word, see `random_walk_flow`: more give larger modules.
     regularized : bool
@@ -226,16 +224,21 @@ class Infomap(ClusterMixin, BaseEstimator):
         start = interruptible(lambda: self._prepare(X, initial, node_flow, n_jobs))
         network, walk, problem, given, one_module = start
         one_level = entropy(walk.node)
-        efforts = self._efforts(network.n_links, one_level * problem.total)
-        begin = None if given is None else given.leaf_labels
+        plan = self._plan(network.n_links, one_level * problem.total)
+        begin = np.empty(0, np.uint32)
+        if given is not None:
+            begin = given.leaf_labels.astype(np.uint32)
+
+        def price(tree: Tree) -> Hierarchy:
+            return price_tree(network, walk, *tree)
 
         def trial(seed: int, stop: NDArray[np.uint8]) -> Hierarchy:
-            tree = search_once(problem, begin, seed, self.levels == "auto", efforts, stop)
-            if stop[0]:
-                raise InterruptedError  # nobody will ask for the result
-            found = price_tree(network, walk, *tree)
+            if self.levels == 2:
+                found = price(search_modules(problem, begin, seed, plan, stop))
+            else:
+                found = search_hierarchy(problem, begin, seed, plan, price, stop)
             if found.total >= one_module:
-                found = price_tree(network, walk, *_one_module(problem))
+                found = price(_one_module(problem))
             return found if given is None or found.total < given.total else given
 
         best, lengths = run_trials(trial, seeds.tolist(), min(n_jobs, n_init), progress)
@@ -410,13 +413,17 @@ class Infomap(ClusterMixin, BaseEstimator):
             given = price_tree(network, walk, *flat_tree(given.leaf_labels))
         return network, walk, problem, given, one_module
 
-    def _efforts(self, n_links: int, bits: float) -> tuple[Effort, Effort]:
-        """Return what to spend on the whole graph and on the inside of a module."""
+    def _plan(self, n_links: int, bits: float) -> Plan:
         starts = min(_MOST_STARTS, max(1, _LINKS_OF_ALL_STARTS // max(1, n_links)))
-        if self.quality == "fast" and n_links >= _CONVERGED_BELOW:
-            return (starts, 2, _GAIN * bits), (1, 2, _GAIN * bits)
-        inner = (_INNER_STARTS, _MANY_PASSES, _INNER_GAIN * bits)
-        return (starts, _MANY_PASSES, _GAIN * bits), inner
+        fast = self.quality == "fast"
+        least = _GAIN * bits
+        if fast and n_links >= _CONVERGED_BELOW:
+            return Plan(1, 0, (1, 2, least), (1, 2, least))
+        trees = 1
+        if self.levels == "auto" and starts > 1:
+            trees, starts = (starts // 2 if fast else starts), 2
+        inner = (2 if fast else 4), _MANY_PASSES, _INNER_GAIN * bits
+        return Plan(trees, 2 if fast else 4, (starts, _MANY_PASSES, least), inner)
 
 
 def _one_module(problem: Problem) -> Tree:
