@@ -192,7 +192,10 @@ def remarks(graph: Graph, ours: list[Search], peer: list[Search]) -> Iterator[st
     else:
         yield f"{graph.name}: {len(ours)} seeds, our results not scored by it; it needs minutes."
     if graph.bar == 0.0:
-        yield "Below 100,000 links the bar is that our mean length is not above its."
+        yield (
+            "Below 100,000 links the bar is that our mean length is not above its; below 20,000 "
+            "one of our searches has several starts, up to ten, and its time is that of all."
+        )
     if graph.communities is not None:
         agreement = [
             fmean(mutual_information(graph.communities, search.labels) for search in side)

@@ -127,14 +127,23 @@ def test_jobs():
 
 
 def test_interruptible_returns_and_raises():
-    assert interruptible(lambda: 3) == 3
+    assert interruptible(lambda stop: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        interruptible(lambda: 1 // 0)
+        interruptible(lambda stop: 1 // 0)
 
 
 def test_interruptible_hears_the_interrupt_before_the_function_ends():
+    ended = []
+
+    def work(stop):
+        while not stop[0]:
+            time.sleep(0.01)
+        ended.append(True)
+
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        interruptible(lambda: time.sleep(2.0))
+        interruptible(work)
     assert time.perf_counter() - start < 1.0
+    time.sleep(0.2)
+    assert ended == [True]

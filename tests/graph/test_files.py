@@ -329,3 +329,24 @@ def test_the_peer_reads_what_is_written(tmp_path, random_network, flow, suffix):
         engine.run()
         assert engine.codelength == pytest.approx(model.codelength_, abs=1e-9)
         assert engine.num_top_modules == np.unique(model.labels_).size
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zstandard.compress])
+def test_compressed_files_are_named_so(tmp_path, compress):
+    path = tmp_path / "links.txt"
+    path.write_bytes(compress(b"0 1\n1 2\n"))
+    with pytest.raises(
+        InputError, match=r"links.txt: compressed \(.*\), but its name does not say"
+    ):
+        read_graph(path)
+    with path.open("rb") as file, pytest.raises(InputError, match=r"links.txt: compressed"):
+        read_graph(file)
+
+
+def test_numbers_with_leading_zeros_are_names(tmp_path):
+    path = tmp_path / "stocks.txt"
+    path.write_text("000001 1\n1 600000\n")
+    assert read_graph(path).names == ["000001", "1", "600000"]
+    path.write_text("0\t1\t0.5\n10\t20\t0.25\n")
+    assert read_graph(path).names == ["0", "1", "10", "20"]
+    assert read_graph(path).weight.tolist() == [0.5, 0.25]

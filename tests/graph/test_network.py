@@ -185,3 +185,20 @@ def test_bad_link_arrays(arguments, message):
 def test_names_count():
     with pytest.raises(InputError, match=r"names must have one entry per node \(2\), got 1"):
         Network.from_links([0], [1], directed=False, names=["a"])
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ([np.array([0, 1]), np.array([1, 2])], "two arrays of 2 may be two links or the ends of 2"),
+        ([[0, 1, 1], [1, 0, 1], [1, 1, 0]], "may be three weighted links or a matrix"),
+        (np.ma.masked_array(np.eye(3), np.eye(3) > 0), "a masked array does not say"),
+        (
+            [(0, 1, 1e308), (1, 0, 1e308), (1, 2, 1.0)],
+            "parallel links from 0 to 1 have no finite sum; divide all weights",
+        ),
+    ],
+)
+def test_what_could_be_misread_is_refused(graph, message):
+    with pytest.raises(InputError, match=message):
+        as_network(graph, directed=False)

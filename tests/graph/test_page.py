@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kexue._core import InputError
-from kexue.graph import Network
+from kexue.graph import Infomap, Network
 from kexue.graph.flow import entropy, network_flow
 from kexue.graph.hierarchy import price_tree
 from kexue.graph.layout import (
@@ -383,3 +383,8 @@ def test_things_without_any_link_are_placed_too():
     at = arrange(np.zeros((5, 5)), np.full(5, 10.0), 100.0, 60.0)
     assert np.isfinite(at).all()
     assert len(np.unique(at.round(1), axis=0)) == 5
+
+
+def test_flows_that_differ_by_hundreds_of_decades():
+    links = [(0, 1, 1.0), (2, 3, 1e-158), (3, 4, 1e-158), (1, 5, 1.0)]
+    assert "</html>" in Infomap(random_state=0).fit(links).to_html()

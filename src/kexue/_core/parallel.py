@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from threading import Event
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kexue._core.errors import InputError
 from kexue._core.validation import check_int
 
@@ -41,19 +44,23 @@ def thread_map(function: Callable[[T], R], items: Iterable[T], n_jobs: int) -> l
         return list(pool.map(function, items))
 
 
-def interruptible(function: Callable[[], R]) -> R:
-    """Return ``function()``, computed on another thread, so that this one hears an interrupt.
+def interruptible(function: Callable[[NDArray[np.uint8]], R]) -> R:
+    """Return ``function(stop)``, computed on another thread, so that this one hears an interrupt.
 
-    A compiled kernel does not. After a keyboard interrupt the function goes on to its end with
-    nobody waiting for it.
+    A compiled kernel does not. After a keyboard interrupt ``stop[0]`` is 1, and the function is to
+    return soon; nobody waits for it.
     """
     pool = ThreadPoolExecutor(1)
+    stop = np.zeros(1, np.uint8)
     try:
-        future = pool.submit(function)
+        future = pool.submit(function, stop)
         # not for ever, because the signal may wake another thread than this one
         while not wait([future], timeout=0.1).done:
             pass
         return future.result()
+    except BaseException:
+        stop[0] = 1
+        raise
     finally:
         pool.shutdown(wait=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -341,6 +342,8 @@ def communities(
         for path in output or []:
             if path.suffix not in suffixes:
                 raise InputError(f"-o must name a .tree, .clu, .json or .html file, got {path}")
+            if not os.access(path.parent, os.W_OK):
+                raise InputError(f"-o: {path.parent} is not a folder that can be written to")
         network = read_graph(
             sys.stdin.buffer if graph == "-" else graph,
             directed=flow is not Flow.undirected,
@@ -360,7 +363,7 @@ def communities(
         )
         with trial_bar(quiet) as progress, interrupt_notes() as notes:
             model.fit(network, initial=initial, progress=progress)
-        saved = 1 - model.codelength_ / max(model.one_level_codelength_, 1e-300)
+        saved = max(0.0, 1 - model.codelength_ / max(model.one_level_codelength_, 1e-300))
         if not quiet:
             depth = f" in {model.n_levels_} levels" if model.n_levels_ > 2 else ""
             what = "community" if model.n_modules_ == 1 else "communities"

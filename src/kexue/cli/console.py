@@ -24,8 +24,9 @@ OPTIONS = {
     **{
         name: "--" + name.replace("_", "-")
         for name in (
-            "column", "documents", "encoding", "errors", "levels", "markov_time", "max_length",
-            "memory", "min_count", "penalty", "quality", "regularized", "teleport",
+            "column", "documents", "encoding", "errors", "flow", "initial", "levels",
+            "markov_time", "max_length", "memory", "min_count", "penalty", "quality",
+            "regularized", "teleport",
         )
     },
 }  # fmt: skip

@@ -39,12 +39,12 @@ def flow_into(source, target, weight, scale, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def visit_rates(source, target, weight, step, jump, land, limits, tolerance):  # type: ignore[no-untyped-def]
+def visit_rates(source, target, weight, step, jump, land, limits, tolerance, stop):  # type: ignore[no-untyped-def]
     """Power-iterate the visit rates of a teleporting walk; return (rates, last L1 change).
 
     From node i the walker takes a link with probability ``weight * step[i]`` and teleports with
     probability ``jump[i]``, to j with probability ``land[j]``. `limits` = (least, most) steps;
-    it stops when the L1 change falls below `tolerance`.
+    it stops when the L1 change falls below `tolerance`, or once ``stop[0]`` is set.
 
     Links sorted by source are pushed as they come: on 10^6 links that takes half the time of
     pulling from lists of in-links, and needs none.
@@ -69,6 +69,6 @@ def visit_rates(source, target, weight, step, jump, land, limits, tolerance):  #
             new[i] /= total
             change += abs(new[i] - rate[i])
         rate, new = new, rate
-        if change < tolerance and count + 1 >= limits[0]:
+        if (change < tolerance and count + 1 >= limits[0]) or stop[0] != 0:
             break
     return rate, change

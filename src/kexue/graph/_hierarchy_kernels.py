@@ -18,16 +18,13 @@ from numba import njit
 
 from kexue.graph._infomap_kernels import (
     aggregate,
-    empty_modules,
-    fill_modules,
     grouped,
-    length_of,
     move_nodes,
-    plogp,
     random_order,
     renumber,
     search,
 )
+from kexue.graph._module_kernels import empty_modules, fill_modules, length_of, plogp
 
 PARENT, LOW, HIGH, CUT = 0, 1, 2, 3
 EXIT, ENTER, FLOW, COST = 0, 1, 2, 3
@@ -321,7 +318,7 @@ def search_tree(graph, labels, directed, gain, state, effort, inner_effort, stop
         parent, low, high = max(tree[m, PARENT], 0), tree[m, LOW], tree[m, HIGH]
         if m > 0 and (tree[parent, CUT] < 0 or m < tree[parent, CUT]):
             tree[m, CUT] = -1  # replaced, with all that is inside
-        elif high - low > 2 and stop[0] == 0:
+        elif high - low > 1 and stop[0] == 0:
             inside, parts, spend = graph, labels, effort
             if m > 0:
                 inside = _inside(graph, order, place, low, high)

@@ -10,7 +10,7 @@ from kexue.graph.network import Network
 
 
 class Problem(NamedTuple):
-    """What the search works on, see `kexue.graph._infomap_kernels`; lengths are times `total`."""
+    """What the search works on, see `kexue.graph._module_kernels`; lengths are times `total`."""
 
     graph: tuple[Any, ...]
     directed: bool

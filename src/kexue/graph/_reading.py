@@ -13,6 +13,7 @@ from kexue._core import InputError
 
 MARK = b"\xef\xbb\xbf"  # of UTF-8, at the begin of some files
 _COMPRESSED = (".gz", ".xz", ".zst")
+_BEGINS = (b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
 
 def kind_of(file: Path) -> str:
@@ -24,7 +25,23 @@ def kind_of(file: Path) -> str:
 
 def read_bytes(file: Path) -> bytes:
     """Return the content of a file, decompressed if its name ends in .gz, .xz or .zst."""
-    data = file.read_bytes()
+    return decompressed(file, file.read_bytes())
+
+
+def decompressed(file: Path, data: bytes) -> bytes:
+    """Return the data, decompressed if the file's name ends in .gz, .xz or .zst.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or compressed and not named so.
+    """
+    for suffix, begin in zip(_COMPRESSED, _BEGINS, strict=True):
+        if data.startswith(begin) and file.suffix != suffix:
+            raise InputError(
+                f"{file}: compressed ({suffix}), but its name does not say so; rename it, or "
+                "decompress it first"
+            )
     try:
         if file.suffix == ".gz":
             return gzip.decompress(data)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kexue._core import InputError
-from kexue.graph._reading import MARK, kind_of, read_bytes
+from kexue.graph._reading import MARK, decompressed, kind_of, read_bytes
 from kexue.graph.network import Network
 from kexue.graph.pajek import read_pajek
 
@@ -23,6 +23,7 @@ _SOURCES = ("source", "from", "src", "node1", "node_1")
 _TARGETS = ("target", "to", "dst", "node2", "node_2")
 _HEADS = {*_SOURCES, *_TARGETS}
 _ALLOWED = "node ids must be >= 0 and weights finite and >= 0"
+_LEADING_ZERO = re.compile(rb"(?m)(?:^|[\t,])0[0-9]")
 # The first line with content begins with an asterisk.
 _HEADING = re.compile(rb"(?:\s|[#%][^\r\n]*+)*+\*")
 
@@ -48,7 +49,8 @@ def read_graph(
     column if the first two hold the nodes and it is numeric. Other columns are ignored.
 
     What these two call their nodes are names, integers too: the nodes are those that occur. If
-    all are integers they are numbered in increasing order, otherwise as they first appear.
+    all are integers they are numbered in increasing order, otherwise as they first appear; where a
+    number begins with a zero (007), all are names.
 
     **Pajek files** (``.net``) have sections that begin with a heading, in any case. After
     ``*Vertices n`` there are the vertices 1 .. n, with links or without; what may follow is a
@@ -90,7 +92,8 @@ def read_graph(
         Names the file and, for a malformed line or row, its number; rows count from 0.
     """
     if not isinstance(path, str | os.PathLike):
-        file, kind, raw = Path(str(getattr(path, "name", "<stream>"))), ".net", path.read()
+        file, kind = Path(str(getattr(path, "name", "<stream>"))), ".net"
+        raw = decompressed(file, path.read())
     else:
         file = Path(path)
         kind = kind_of(file)
@@ -119,7 +122,8 @@ def _read_edge_list(
         number, line = next(itertools.islice(_data_lines(raw), row + skipped, None))
         return InputError(f"{file}, line {number}: {_ALLOWED}, got {_shown(line)}")
 
-    for integers in (True, False):
+    # names such as 007 are not numbers
+    for integers in (False,) if _LEADING_ZERO.search(data) else (True, False):
         table = _parse(data, separator, skipped, len(first), integers, weight)
         if table is not None:
             return _network_of(table, directed, refuse)

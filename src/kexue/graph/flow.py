@@ -186,10 +186,12 @@ def network_flow(
     markov_time: float = 1.0,
     regularized: bool = False,
     node_flow: ArrayLike | None = None,
+    stop: NDArray[np.uint8] | None = None,
 ) -> Walk:
     """Return the flow on `network`; the arguments have passed `check_flow`.
 
-    Memory is a few arrays of length n_nodes; links are only streamed over.
+    Memory is a few arrays of length n_nodes; links are only streamed over. Once ``stop[0]`` is
+    set by another thread it returns soon, whatever it has.
 
     Raises
     ------
@@ -212,12 +214,12 @@ def network_flow(
         elif given is not None:
             walk = _given(network, unit, given)
         else:
-            walk = _teleporting(network, unit, model, teleport, regularized)
+            walk = _teleporting(network, unit, model, teleport, regularized, stop)
         scale = walk.scale * markov_time
     if not np.isfinite(scale).all():
         raise InputError(
-            "link weights must be larger than about 1e-300 at every node, got "
-            f"{network.weight.min():g}; multiply them by a constant"
+            f"link weights from {network.weight.min():.3g} to {network.weight.max():.3g} are so "
+            "small at some node that their reciprocal is infinite; multiply all by a constant"
         )
     return walk._replace(scale=scale)
 
@@ -274,7 +276,12 @@ def _given(network: Network, unit: float, rates: NDArray[np.float64]) -> Walk:
 
 
 def _teleporting(
-    network: Network, unit: float, model: str, teleport: float, regularized: bool
+    network: Network,
+    unit: float,
+    model: str,
+    teleport: float,
+    regularized: bool,
+    stop: NDArray[np.uint8] | None,
 ) -> Walk:
     """Return the stationary walk on directed links, with teleportation or the prior network."""
     n, links = network.n_nodes, (network.source, network.target, network.weight)
@@ -287,8 +294,9 @@ def _teleporting(
         jump = np.where(out > 0.0, teleport, 1.0)
         land = (into if model == "recorded" else out) / out.sum()
     step = _per_strength(1.0 - jump, out) * unit
-    rate, change = visit_rates(*links, step, jump, land, _STEPS, 1e-15)
-    if change > _SETTLED:
+    stop = np.zeros(1, np.uint8) if stop is None else stop
+    rate, change = visit_rates(*links, step, jump, land, _STEPS, 1e-15, stop)
+    if change > _SETTLED and not stop[0]:
         logging.getLogger("kexue").warning(
             "the visit rates are not stationary: after %d steps%s they still change by %.1e per "
             "step%s",

@@ -77,7 +77,8 @@ class Infomap(ClusterMixin, BaseEstimator):
     teleport : float in [0, 1]
         Probability of teleportation, used by ``"directed"`` and ``"recorded"``.
     n_init : int
-        Number of independent searches; the shortest description wins.
+        Number of independent searches; the shortest description wins. On graphs below 20,000
+        links each has several starts.
     quality : {"fast", "best"}
         ``"fast"`` makes two passes over the graph. ``"best"`` repeats them until one saves less
         than 1e-5 of the one-level length, searches the inside of each module four times, and
@@ -192,7 +193,8 @@ class Infomap(ClusterMixin, BaseEstimator):
         initial : labels, paths or path-like, optional
             A partition to begin with: a module per node, a tuple of modules per node from the
             top, or a ``.tree`` or ``.clu`` file with the ids of `Network.node_ids`. Searches
-            begin at its innermost modules; the result is never longer than the partition itself.
+            begin at its innermost modules; the result is never longer than the partition itself
+            (for two levels, than its innermost modules side by side).
         node_flow : array-like of float, shape (n_nodes,), optional
             Visit rates, if they are known, see `random_walk_flow`.
         progress : callable, optional
@@ -221,7 +223,7 @@ class Infomap(ClusterMixin, BaseEstimator):
         seeds = np.random.SeedSequence(check_seed(self.random_state)).generate_state(
             n_init, np.uint64
         )
-        start = interruptible(lambda: self._prepare(X, initial, node_flow, n_jobs))
+        start = interruptible(lambda stop: self._prepare(X, initial, node_flow, n_jobs, stop))
         network, walk, problem, given, one_module = start
         one_level = entropy(walk.node)
         plan = self._plan(network.n_links, one_level * problem.total)
@@ -386,7 +388,12 @@ class Infomap(ClusterMixin, BaseEstimator):
         return page
 
     def _prepare(
-        self, X: Any, initial: Any, node_flow: ArrayLike | None, n_jobs: int
+        self,
+        X: Any,
+        initial: Any,
+        node_flow: ArrayLike | None,
+        n_jobs: int,
+        stop: NDArray[np.uint8],
     ) -> tuple[Network, Walk, Problem, Hierarchy | None, float]:
         """Return graph, walk, what to search and to begin with, and the bits of one module."""
         directed = self.flow != "undirected"
@@ -401,6 +408,7 @@ class Infomap(ClusterMixin, BaseEstimator):
             markov_time=self.markov_time,
             regularized=self.regularized,
             node_flow=node_flow,
+            stop=stop,
         )
         problem = search_problem(network, walk)
         one_module = price_tree(network, walk, *_one_module(problem)).total

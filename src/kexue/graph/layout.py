@@ -83,7 +83,8 @@ def arrange(
         return 0.5 * box[None, :]
     flow = between + between.T
     strength = flow.sum(axis=1)
-    strength[strength == 0.0] = 1.0
+    # what exchanges next to nothing must not be pulled without bound
+    strength = np.maximum(strength, 1e-12 * strength.max() or 1.0)
     pull = flow * (flow.sum() / np.outer(strength, strength))
     pull += _COHESION * (pull.sum() / (n * (n - 1)) or 1.0)
     np.fill_diagonal(pull, 0.0)

@@ -125,7 +125,7 @@ class Network:
         del ends
         if not directed:
             order_ends(first, second)
-        first, second, values = merge_links(first, second, values, n)
+        first, second, values = _merged(first, second, values, n)
         named = None if names is None else list(names)
         return cls(n, bool(directed), first, second, values, named, outer)
 
@@ -154,7 +154,7 @@ class Network:
         if self.directed:
             return self
         other = self.source != self.target  # a self-loop has one direction
-        source, target, weight = merge_links(
+        source, target, weight = _merged(
             np.concatenate([self.source, self.target[other]]),
             np.concatenate([self.target, self.source[other]]),
             np.concatenate([self.weight, self.weight[other]]),
@@ -216,9 +216,31 @@ def as_network(graph: Any, *, directed: bool) -> Network:
             "a list of links must hold (source, target) or (source, target, weight), the same "
             "for all links, got rows of different lengths"
         ) from error
-    if isinstance(graph, list | tuple) and all(isinstance(row, list | tuple) for row in graph):
-        return _from_rows(array, directed)
-    return _from_array(array, directed)
+    if isinstance(graph, np.ma.MaskedArray):
+        raise InputError("a masked array does not say what its masked entries are; fill it first")
+    if isinstance(graph, np.ndarray):
+        return _from_array(array, directed)
+    if len(graph) == 2 and all(isinstance(ends, np.ndarray) for ends in graph):
+        if array.shape[1:] in ((2,), (3,)):
+            raise InputError(
+                f"two arrays of {array.shape[1]} may be two links or the ends of "
+                f"{array.shape[1]}; use Network.from_links(source, target, directed=...)"
+            )
+        return _from_array(array, directed)
+    if _looks_like_a_matrix(graph, array):
+        raise InputError(
+            "a list of three lists of three numbers may be three weighted links or a matrix; give "
+            "the links as tuples, or the matrix as a NumPy array"
+        )
+    return _from_rows(array, directed)
+
+
+def _looks_like_a_matrix(graph: Sequence[Any], array: NDArray[Any]) -> bool:
+    return (
+        array.shape == (3, 3)
+        and not any(isinstance(row, tuple) for row in graph)
+        and np.array_equal(array, array.T)
+    )
 
 
 def _from_rows(rows: NDArray[Any], directed: bool) -> Network:
@@ -366,6 +388,20 @@ def _real(weight: ArrayLike) -> NDArray[np.float64]:
     if array.dtype.kind not in "biufO":
         raise InputError(f"link weights must be real numbers, got dtype {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _merged(
+    source: NDArray[np.int32], target: NDArray[np.int32], weight: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Return `merge_links`, or refuse parallel links whose sum is too large for a float."""
+    source, target, weight = merge_links(source, target, weight, n)
+    if weight.size and weight.max() == np.inf:
+        link = int(np.argmax(weight))
+        raise InputError(
+            f"the weights of the parallel links from {source[link]} to {target[link]} have no "
+            "finite sum; divide all weights by a constant"
+        )
+    return source, target, weight
 
 
 def _check_weights(weight: NDArray[np.float64], row: Any, column: Any) -> None:

@@ -179,7 +179,7 @@ def _json(
     style = _styles(scene)
     data = {
         "directed": scene.network.directed,
-        "within": int(place[scene.within]),
+        "within": max(int(place[scene.within]), 0),
         "levels": [[modules, _short(a + b)] for _, modules, a, b in ledger],
         "modules": {
             "parent": place[tree.parent[kept]].tolist()[1:],
