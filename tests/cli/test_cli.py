@@ -133,7 +133,8 @@ def test_communities_in_levels_and_files(tmp_path):
     result = call("communities", path, "--trials", 20, *outputs)
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert "5 communities in 3 levels, 3.462273 bits per step" in result.stderr
+    assert "27 nodes, 39 undirected links\n" in result.stderr
+    assert "5 communities in 3 levels (9 innermost), 3.462273 bits per step" in result.stderr
     assert "\n1:1:1 " in names[0].read_text()
     assert json.loads(names[2].read_text())["codelength"] == pytest.approx(3.462273, abs=1e-6)
     assert "<title>nine.txt" in names[3].read_text(encoding="utf-8")
@@ -170,6 +171,17 @@ def test_walks_of_communities(walk):
     bits = Infomap(random_state=0, **walk).fit(links).codelength_
     options = [word for name, v in walk.items() for word in ("--" + name.replace("_", "-"), v)]
     assert f"{bits:.6f} bits" in call("communities", "-", *options, stdin=NINE).stderr
+
+
+def test_what_the_walk_does_not_visit():
+    pajek = "*Vertices 4\n*Edges\n1 2\n2 3\n1 3\n"
+    said = call("communities", "-", stdin=pajek).stderr.splitlines()
+    assert said[0] == "4 nodes, 3 undirected links"
+    assert said[1].startswith("1 community, 1.584963 bits")
+    assert said[2] == "1 node is never visited"
+    assert "0.0 % saved" in call("communities", "-", stdin="a a\n").stderr
+    arcs = call("communities", "-", stdin="*Vertices 2\n*Arcs\n1 2\n").stderr
+    assert "pass --flow directed" in arcs
 
 
 def test_chance_is_no_community():

@@ -350,3 +350,22 @@ def test_numbers_with_leading_zeros_are_names(tmp_path):
     path.write_text("0\t1\t0.5\n10\t20\t0.25\n")
     assert read_graph(path).names == ["0", "1", "10", "20"]
     assert read_graph(path).weight.tolist() == [0.5, 0.25]
+
+
+def test_a_header_over_weights_is_one(tmp_path):
+    path = tmp_path / "follows.csv"
+    path.write_text("follower,followed,n\nAnn,Bob,2\nBob,Cid,1.5\n")
+    network = read_graph(path)
+    assert network.names == ["Ann", "Bob", "Cid"]
+    assert network.weight.tolist() == [2.0, 1.5]
+
+
+@pytest.mark.parametrize("weight", ["nan", "1_0", "x"])
+def test_a_bad_first_weight_is_no_header(tmp_path, weight):
+    path = tmp_path / "links.csv"
+    path.write_text(f"0,1,1\n1,2,{weight}\n")
+    with pytest.raises(InputError, match=r"links.csv, line 2: "):
+        read_graph(path)
+    path.write_text("a,b,nan\nb,c,1\n")
+    with pytest.raises(InputError, match=r"links.csv, line 1: "):
+        read_graph(path)

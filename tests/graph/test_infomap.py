@@ -508,7 +508,9 @@ def test_estimator_habits(tmp_path):
     with pytest.raises(NotFittedError, match="This Infomap instance is not fitted yet"):
         model.write(tmp_path / "x.tree")
     np.testing.assert_array_equal(model.fit_predict(TRIANGLES), model.labels_)
-    with pytest.raises(InputError, match=r"suffix of path must be one of '.clu', '.json', '.tree'"):
+    with pytest.raises(
+        InputError, match=r"suffix of path must be one of '.clu', '.html', '.json', '.tree'"
+    ):
         model.write(tmp_path / "x.txt")
 
 

@@ -147,7 +147,7 @@ def test_the_link_list_is_canonical(triples, directed):
         ([(0, 1), (1, -2), (2, 3)], "target must hold node ids .* got -2 in link 1"),
         ([(0, 2**40), (1, 2), (2, 3)], "renumber the nodes"),
         (np.array([["a", "b"]]), "must be numeric and 2-D"),
-        ([["a", "b"]], r"a list of links must hold .* got shape \(1, 2\), dtype <U1"),
+        ([["a", 1]], r"a list of links between names must hold .* got \['a', 1\] at place 0"),
         ([[0, 1, 0, 0]] * 4, r"a list of links .* got shape \(4, 4\).* must be a NumPy array"),
         ([(0, 1), (1, 2, 3.0)], "a list of links .* got rows of different lengths"),
         ([], r"a list of links .* got shape \(0,\)"),
@@ -202,3 +202,13 @@ def test_names_count():
 def test_what_could_be_misread_is_refused(graph, message):
     with pytest.raises(InputError, match=message):
         as_network(graph, directed=False)
+
+
+def test_links_between_names():
+    network = as_network([("b", "a"), ("a", "c"), ("b", "a")], directed=True)
+    assert network.names == ["b", "a", "c"]
+    assert links(network) == [(0, 1, 2.0), (1, 2, 1.0)]
+    weighted = as_network([["x", "y", 2], ["y", "z", 0.5]], directed=False)
+    assert links(weighted) == [(0, 1, 2.0), (1, 2, 0.5)]
+    with pytest.raises(InputError, match=r"links between names .* got \('a', 3\) at place 1"):
+        as_network([("a", "b"), ("a", 3)], directed=False)

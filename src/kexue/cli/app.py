@@ -17,7 +17,9 @@ from kexue.cli.console import (
     interrupt_notes,
     print_ledger,
     print_pairs,
+    say_compiling,
     stage_lines,
+    summary_of_communities,
     trial_bar,
 )
 
@@ -361,17 +363,17 @@ def communities(
             random_state=seed,
             n_jobs=jobs,
         )
-        with trial_bar(quiet) as progress, interrupt_notes() as notes:
-            model.fit(network, initial=initial, progress=progress)
-        saved = max(0.0, 1 - model.codelength_ / max(model.one_level_codelength_, 1e-300))
         if not quiet:
-            depth = f" in {model.n_levels_} levels" if model.n_levels_ > 2 else ""
-            what = "community" if model.n_modules_ == 1 else "communities"
-            typer.echo(
-                f"{model.n_modules_:,} {what}{depth}, {model.codelength_:.6f} bits per step "
-                f"({model.one_level_codelength_:.6f} without, {100 * saved:.1f} % saved)",
-                err=True,
-            )
+            say_compiling()
+        try:
+            with trial_bar(quiet) as progress, interrupt_notes() as notes:
+                model.fit(network, initial=initial, progress=progress)
+        except KeyboardInterrupt:
+            typer.echo("kexue: interrupted: no search had finished, nothing is written", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        if not quiet:
+            for line in summary_of_communities(model):
+                typer.echo(line, err=True)
         for path in output or []:
             if path.suffix == ".html":
                 model.to_html(path, title="standard input" if graph == "-" else Path(graph).name)

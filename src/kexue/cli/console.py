@@ -8,12 +8,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from kexue.atlas import LedgerRow
+    from kexue.graph import Infomap
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # The library speaks of its parameters; at the command line they are options.
@@ -116,6 +118,41 @@ def trial_bar(quiet: bool) -> Iterator[Callable[[int, int, float], None] | None]
         yield progress
 
 
+def say_compiling() -> None:
+    """Say so if the search will be compiled now, because nobody expects to wait for that."""
+    from kexue.graph._infomap_kernels import search
+
+    cache: Any = search
+    compiled = Path(cache._cache.cache_path).glob("_infomap_kernels.search-*.nbi")
+    if not any(compiled):
+        typer.echo("compiling the search, once for this installation: about 20 s", err=True)
+
+
+def summary_of_communities(model: Infomap) -> Iterator[str]:
+    """Yield what a network is, what its communities save, and what is left out of them."""
+    import numpy as np
+
+    network, flow = model.network_, model.flow_
+    weighted = bool((network.weight != 1.0).any())
+    yield (
+        f"{network.n_nodes:,} nodes, {network.n_links:,} "
+        f"{'directed' if network.directed else 'undirected'} links"
+        f"{' with weights' if weighted else ''}"
+    )
+    visited = int(np.count_nonzero(np.bincount(model.labels_, flow)))
+    inner = int(np.count_nonzero(np.bincount(model.leaf_labels_, flow)))
+    levels = f" in {model.n_levels_} levels ({inner:,} innermost)" if model.n_levels_ > 2 else ""
+    one = model.one_level_codelength_
+    saved = max(0.0, 1.0 - model.codelength_ / one) if one > 0.0 else 0.0
+    yield (
+        f"{visited:,} {'community' if visited == 1 else 'communities'}{levels}, "
+        f"{model.codelength_:.6f} bits per step ({one:.6f} without, {100 * saved:.1f} % saved)"
+    )
+    never = int(np.count_nonzero(flow == 0.0))
+    if never:
+        yield f"{never:,} {'node is' if never == 1 else 'nodes are'} never visited"
+
+
 @contextmanager
 def interrupt_notes() -> Iterator[list[str]]:
     """Gather what the library says when it was interrupted and kept what it had."""
@@ -171,6 +208,8 @@ def _leave(error: BaseException, code: int) -> NoReturn:
     text = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
+    text = text.replace("pass flow='directed' (or directed=True)", "pass --flow directed")
+    text = text.replace("regularized=True", "regularized")
     for parameter, option in OPTIONS.items():
         text = re.sub(rf"\b{parameter}\b(?= must|=)", option, text)
     typer.echo(f"kexue: {label}: {text or type(error).__name__}", err=True)

@@ -42,7 +42,8 @@ def read_graph(
     has one, else by blanks; blanks around tabs and commas are no part of a field. With commas,
     a field may stand in double quotes. Lines that begin with ``#`` or ``%`` and blank lines are
     skipped. A first line is taken for a header if its first two fields are no integers while
-    those of the next line are, or if they are words such as ``source`` and ``target``.
+    those of the next line are, if its third is no number while that of the next line is, or if
+    they are words such as ``source`` and ``target``.
 
     **Parquet tables** (``.parquet``) have columns with such words for names, in any case, else
     the nodes are in the first two columns. The weight is the column ``weight``, else the third
@@ -278,9 +279,19 @@ def _is_integer(text: str) -> bool:
     return re.fullmatch(r"-?\d+", text.strip()) is not None
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # which Python takes for a digit separator
+
+
 def _is_header(first: list[str], second: list[str]) -> bool:
     names = [field.strip('"').lower() for field in first[:2]]
     if all(name in _HEADS for name in names):
+        return True
+    if len(first) == len(second) == 3 and not _is_number(first[2]) and _is_number(second[2]):
         return True
     return (
         not any(_is_integer(name) for name in names)
@@ -306,14 +317,11 @@ def _first_bad_line(file: Path, raw: bytes, separator: bytes | None, columns: in
     for row, (number, line) in enumerate(_data_lines(raw)):
         fields = _fields(line, separator)
         bad = len(fields) != columns or not all(field.strip() for field in fields)
-        if row and columns == 3 and not bad:
-            try:
-                float(fields[2])
-            except ValueError:
-                bad = True
+        bad |= row > 0 and columns == 3 and not _is_number(fields[-1])
         if bad:
             return InputError(
                 f"{file}, line {number}: a line of an edge list must be 'source target' or "
-                f"'source target weight', the same for all lines, got {_shown(line)}"
+                f"'source target weight', the same for all lines, got {_shown(line)}; other "
+                "columns must be removed"
             )
-    return InputError(f"{file}: not an edge list in UTF-8")
+    return InputError(f"{file}: not an edge list in UTF-8, or a weight in its first line is none")

@@ -303,10 +303,10 @@ class Infomap(ClusterMixin, BaseEstimator):
         return [LevelCost(*row) for row in rows]
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the modules to a ``.tree``, ``.clu`` or ``.json`` file in Infomap's own formats.
+        """Write the modules to a ``.tree``, ``.clu`` or ``.json`` file, or the page of `to_html`.
 
-        Nodes have the ids `Network.node_ids` of `network_`. A ``.clu`` file holds the top modules
-        only.
+        The first three are Infomap's own formats; nodes have the ids `Network.node_ids` of
+        `network_`. A ``.clu`` file holds the top modules only.
 
         Raises
         ------
@@ -317,9 +317,11 @@ class Infomap(ClusterMixin, BaseEstimator):
         """
         check_is_fitted(self)
         suffix, network = Path(path).suffix, self.network_
-        check_choice("the suffix of path", suffix, (".clu", ".json", ".tree"))
+        check_choice("the suffix of path", suffix, (".clu", ".html", ".json", ".tree"))
         ids = network.node_ids
-        if suffix == ".clu":
+        if suffix == ".html":
+            self.to_html(path)
+        elif suffix == ".clu":
             write_clu(path, self.labels_, self.flow_, node_ids=ids)
         elif suffix == ".tree":
             write_tree(

@@ -10,6 +10,7 @@ codes, which name nodes and exits. Links inside a module, self-loops among them,
 Modules within modules have a code each, see `price_tree`.
 """
 
+import reprlib
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -160,7 +161,7 @@ def _checked_labels(labels: ArrayLike) -> NDArray[Any]:
     else:
         bad = [] if array.dtype.kind in "biu" else array.ravel().tolist()
     if bad:
-        raise InputError(f"labels must be all integers or all strings, got {bad[0]!r}")
+        raise InputError(f"labels must be all integers or all strings, got {reprlib.repr(bad[0])}")
     return array
 
 

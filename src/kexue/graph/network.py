@@ -176,7 +176,8 @@ def as_network(graph: Any, *, directed: bool) -> Network:
         - links: a list of tuples (or lists) ``(source, target)`` or ``(source, target, weight)``,
           or a NumPy array of shape (E, 2) or (E, 3) with a weight column, or (2, E). A square
           array is a matrix; shape (2, 3) could be either way round and is refused. Nodes are
-          the integers from 0 to the largest; those that do not occur are isolated nodes;
+          the integers from 0 to the largest; those that do not occur are isolated nodes. In a
+          list of tuples they may be strings, and become names;
         - a `Network`, a networkx graph or an igraph graph (edge attribute ``weight``). An
           undirected one read as directed gets each link in both directions; a directed one
           read as undirected is refused;
@@ -209,6 +210,8 @@ def as_network(graph: Any, *, directed: bool) -> Network:
             "of links of shape (E, 2), (E, 3) or (2, E), a Network, a networkx or igraph graph "
             f"or a path, got {type(graph).__name__}"
         )
+    if not isinstance(graph, np.ndarray) and any(_has_names(row) for row in graph[:1]):
+        return _from_named_rows(graph, directed)
     try:
         array = np.asarray(graph)
     except ValueError as error:
@@ -233,6 +236,31 @@ def as_network(graph: Any, *, directed: bool) -> Network:
             "the links as tuples, or the matrix as a NumPy array"
         )
     return _from_rows(array, directed)
+
+
+def _has_names(row: Any) -> bool:
+    return isinstance(row, list | tuple) and len(row) in (2, 3) and isinstance(row[0], str)
+
+
+def _from_named_rows(rows: Sequence[Any], directed: bool) -> Network:
+    """Read links between names, numbered as they first appear."""
+    number: dict[str, int] = {}
+    size = len(rows[0])
+    for place, row in enumerate(rows):
+        if not _has_names(row) or len(row) != size or not isinstance(row[1], str):
+            raise InputError(
+                "a list of links between names must hold (source, target) or (source, target, "
+                f"weight), the same for all links, got {row!r} at place {place}"
+            )
+        for name in row[:2]:
+            number.setdefault(name, len(number))
+    return Network.from_links(
+        [number[row[0]] for row in rows],
+        [number[row[1]] for row in rows],
+        [row[2] for row in rows] if size == 3 else None,
+        directed=directed,
+        names=list(number),
+    )
 
 
 def _looks_like_a_matrix(graph: Sequence[Any], array: NDArray[Any]) -> bool:
