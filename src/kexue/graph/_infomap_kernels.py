@@ -339,7 +339,7 @@ def search_pass(graph, directed, q0, node_term, gain, labels, refined, by_degree
     n0 = labels.size
     recorded = graph[6].size > 0
     member = np.arange(n0).astype(np.uint32)
-    current = labels.copy()
+    current = labels  # until the first aggregation
     while True:
         n = graph[3].size
         modules = empty_modules(n, recorded)
@@ -395,7 +395,7 @@ def search(graph, directed, q0, node_term, gain, begin, state, effort, stop):
     path from single nodes.
     """
     starts, max_passes, tolerance = effort
-    best_labels = np.arange(graph[3].size).astype(np.uint32)
+    best_labels = begin
     best = np.inf
     for start in range(starts):
         labels = np.arange(graph[3].size).astype(np.uint32)
@@ -421,5 +421,7 @@ def search(graph, directed, q0, node_term, gain, begin, state, effort, stop):
             best_labels, best = labels, length
         if stop[0] != 0:
             break
+    if best == np.inf:  # no length was finite
+        best_labels = np.arange(graph[3].size).astype(np.uint32)
     renumber(best_labels)
     return best_labels, best

@@ -37,13 +37,16 @@ def search_problem(network: Network, walk: Walk) -> Problem:
         network.source, network.target, network.weight, walk.scale, total, n
     )
     if not network.directed:
-        skew[:] = 0.0
+        skew = np.zeros(n)  # of pages that nobody writes to, and so without memory
     leave = walk.leave * total
     out = np.maximum(0.5 * (strength - skew), 0.0)
     if leave.size:
         out += leave * (1.0 - walk.land)
         skew += leave.sum() * walk.land - leave
-    graph = (indptr, indices, s, walk.node * total, out, skew, leave, walk.land)
+    p = walk.node * total
+    if leave.size == 0 and np.allclose(p, out, rtol=1e-6, atol=0.0):
+        p = out  # undirected without self-loops: one array serves as both
+    graph = (indptr, indices, s, p, out, skew, leave, walk.land)
     directed = network.directed or leave.size > 0
     # plogp(x total) / total = plogp(x) + x log2(total)
     node_term = total * (np.log2(total) * walk.node.sum() - entropy(walk.node))

@@ -372,7 +372,8 @@ class Infomap(ClusterMixin, BaseEstimator):
         import kexue
         from kexue.graph.page import render_page
 
-        facts = [(name, str(value)) for name, value in self.get_params().items()]
+        unused = () if self.metric else ("metric", "n_neighbors", "min_similarity")
+        facts = [(k, str(v)) for k, v in self.get_params().items() if k not in unused]
         facts += [("searches finished", str(self.codelengths_.size)), ("kexue", kexue.__version__)]
         page = render_page(
             self.hierarchy_,
