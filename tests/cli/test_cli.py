@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from kexue.cli.app import app
@@ -395,3 +396,19 @@ def test_a_closed_pipe_is_no_error(poem):
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert result.stderr == ""
     assert result.stdout.startswith("word\t")
+
+
+def test_an_interrupt_behind_other_errors_is_one():
+    from kexue.cli.console import exit_codes
+
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("a kernel") from error
+    except SystemError as error:
+        outer = SystemError("another kernel")
+        outer.__cause__ = error
+    with pytest.raises(typer.Exit) as leaving, exit_codes():
+        raise outer
+    assert leaving.value.exit_code == 130

@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from threading import Event
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kexue._core.errors import InputError
 from kexue._core.validation import check_int
 
@@ -44,14 +41,14 @@ def thread_map(function: Callable[[T], R], items: Iterable[T], n_jobs: int) -> l
         return list(pool.map(function, items))
 
 
-def interruptible(function: Callable[[NDArray[np.uint8]], R]) -> R:
+def interruptible(function: Callable[[bytearray], R]) -> R:
     """Return ``function(stop)``, computed on another thread, so that this one hears an interrupt.
 
     A compiled kernel does not. After a keyboard interrupt ``stop[0]`` is 1, and the function is to
     return soon; nobody waits for it.
     """
     pool = ThreadPoolExecutor(1)
-    stop = np.zeros(1, np.uint8)
+    stop = bytearray(1)  # which a kernel can look at
     try:
         future = pool.submit(function, stop)
         # not for ever, because the signal may wake another thread than this one

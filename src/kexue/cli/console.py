@@ -47,22 +47,18 @@ def exit_codes() -> Iterator[None]:
     except (InputError, FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
         _leave(error, BAD_INPUT)
     except ImportError as error:
-        _leave(error, BAD_INPUT)
+        _leave(error, INTERRUPTED if _from_interrupt(error) else BAD_INPUT)
     except BrokenPipeError:
         # the reader of a pipe has seen enough; flushing at exit would complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except KeyboardInterrupt:
         _interrupted()
-    except SystemError as error:
-        # a compiled kernel that is interrupted says so in a roundabout way
-        if not isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
-            _leave(error, FAILED)
-        _interrupted()
     except typer.Exit:
         raise
     except Exception as error:
-        _leave(error, FAILED)
+        # a compiled kernel that is interrupted says so in a roundabout way
+        _leave(error, INTERRUPTED if _from_interrupt(error) else FAILED)
 
 
 def stage_lines(quiet: bool) -> Callable[[str, float, int], None] | None:
@@ -201,7 +197,16 @@ def _interrupted() -> NoReturn:
     raise typer.Exit(INTERRUPTED) from None
 
 
+def _from_interrupt(error: BaseException | None) -> bool:
+    """Return whether an interrupt is anywhere behind the error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _leave(error: BaseException, code: int) -> NoReturn:
+    if code == INTERRUPTED:
+        _interrupted()
     if os.environ.get("KEXUE_TRACEBACK") == "1":
         raise error
     label = "error" if code == BAD_INPUT else "failed"

@@ -186,7 +186,7 @@ def network_flow(
     markov_time: float = 1.0,
     regularized: bool = False,
     node_flow: ArrayLike | None = None,
-    stop: NDArray[np.uint8] | None = None,
+    stop: bytearray | None = None,
 ) -> Walk:
     """Return the flow on `network`; the arguments have passed `check_flow`.
 
@@ -281,7 +281,7 @@ def _teleporting(
     model: str,
     teleport: float,
     regularized: bool,
-    stop: NDArray[np.uint8] | None,
+    stop: bytearray | None,
 ) -> Walk:
     """Return the stationary walk on directed links, with teleportation or the prior network."""
     n, links = network.n_nodes, (network.source, network.target, network.weight)
@@ -294,9 +294,9 @@ def _teleporting(
         jump = np.where(out > 0.0, teleport, 1.0)
         land = (into if model == "recorded" else out) / out.sum()
     step = _per_strength(1.0 - jump, out) * unit
-    stop = np.zeros(1, np.uint8) if stop is None else stop
-    rate, change = visit_rates(*links, step, jump, land, _STEPS, 1e-15, stop)
-    if change > _SETTLED and not stop[0]:
+    flag = np.frombuffer(bytearray(1) if stop is None else stop, np.uint8)
+    rate, change = visit_rates(*links, step, jump, land, _STEPS, 1e-15, flag)
+    if change > _SETTLED and not flag[0]:
         logging.getLogger("kexue").warning(
             "the visit rates are not stationary: after %d steps%s they still change by %.1e per "
             "step%s",

@@ -396,7 +396,7 @@ class Infomap(ClusterMixin, BaseEstimator):
         initial: Any,
         node_flow: ArrayLike | None,
         n_jobs: int,
-        stop: NDArray[np.uint8],
+        stop: bytearray,
     ) -> tuple[Network, Walk, Problem, Hierarchy | None, float]:
         """Return graph, walk, what to search and to begin with, and the bits of one module."""
         directed = self.flow != "undirected"
