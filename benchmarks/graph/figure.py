@@ -8,19 +8,17 @@ with their own graph object.
 from __future__ import annotations
 
 import csv
-import gc
 import gzip
 import os
 import random
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.graph.bench_infomap import Graph, Search, graphs, search_peer
+from benchmarks.graph.searches import Graph, graphs, search_ours, search_peer, timed
 from kexue.graph import Infomap
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +71,7 @@ def main(path: Path) -> None:
     from matplotlib.font_manager import get_font_names
 
     data = Path(os.environ.get("KEXUE_DATA", ROOT.parent / "shared" / "data"))
-    graph = next(iter(graphs(data, NAME, {NAME: None}, {})))
+    graph = next(iter(graphs(data, NAME, {NAME: 0.0})))
     names = page_names(data / "graphs" / f"{NAME}.nodes.tsv.gz")
     known = set(get_font_names())
     families = [family for family in FAMILIES if family in known]
@@ -98,29 +96,21 @@ def trials(graph: Graph) -> list[list[tuple[float, float]]]:
 
     other = igraph.Graph(edges=graph.links)
     for quality in ("fast", "best"):  # compiles
-        ours(graph, 0, quality)
+        search_ours(graph, 0, levels=2, quality=quality)
     searches: list[list[tuple[float, float]]] = [[], [], [], []]
     for seed in SEEDS:
-        found = ours(graph, seed, "fast"), ours(graph, seed, "best"), search_peer(graph, seed)
-        for rows, search in zip(searches, found, strict=False):
+        fast, best = (
+            search_ours(graph, seed, levels=2, quality=quality)[0] for quality in ("fast", "best")
+        )
+        for rows, search in zip(searches, (fast, best, search_peer(graph, seed, 2)), strict=False):
             rows.append((search.seconds, search.codelength))
         random.seed(seed)  # igraph draws from Python's generator
-        gc.collect()
-        start = time.process_time()
-        length = other.community_infomap(trials=1).codelength
-        searches[3].append((time.process_time() - start, length))
+        seconds, found = timed(lambda: other.community_infomap(trials=1))
+        searches[3].append((seconds, found.codelength))
     for label, rows in zip(labels(), searches, strict=True):
         seconds, bits = np.transpose(rows)
         print(f"{label}: median {np.median(seconds):.3f} CPU s, mean {bits.mean():.5f} bits")
     return searches
-
-
-def ours(graph: Graph, seed: int, quality: str) -> Search:
-    gc.collect()
-    start = time.process_time()
-    model = Infomap(levels=2, flow=graph.flow, quality=quality, random_state=seed)
-    model.fit(graph.links)
-    return Search(time.process_time() - start, model.codelength_, model.labels_)
 
 
 def labels() -> tuple[str, ...]:
