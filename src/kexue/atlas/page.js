@@ -1,4 +1,3 @@
-"use strict";
 // Text of the corpus is hostile: it enters the document through textContent alone.
 (() => {
   const { words, communities, samples, lang } = JSON.parse(byId("data").textContent);
@@ -22,20 +21,6 @@
   // 0: all fit beside each other; 1: the rest fits in one group; else the size of a group
   const crowd = rest <= 5 ? 0 : rest <= 2 * SHOWN ? 1 : Math.max(SHOWN, Math.ceil(rest / SHOWN));
   const shown = { rows: [], level: "all" };
-
-  function byId(id) {
-    return document.getElementById(id);
-  }
-
-  function element(tag, attributes, ...children) {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (typeof value === "function") node.addEventListener(name, value);
-      else if (value !== null && value !== false) node.setAttribute(name, value);
-    }
-    node.append(...children); // strings become text nodes
-    return node;
-  }
 
   function fold(text) {
     return text.normalize("NFKC").toLowerCase();

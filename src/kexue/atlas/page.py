@@ -1,18 +1,14 @@
 """The page of `kexue atlas`: one self-contained HTML file that explains a corpus."""
 
-import base64
-import hashlib
 import html
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from importlib.resources import files
-from string import Template
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from kexue._core import InputError
+from kexue._core.html import markup, render, tag
 from kexue.atlas.ledger import LedgerRow
 
 PALETTE = 10  # communities with a style of their own, as in page.js; the rest share a neutral one
@@ -161,35 +157,24 @@ def render_page(page: Page) -> str:
     # the bare alphabet as the start would flatter us
     before = next((row for row in page.ledger if row.name == "characters"), page.ledger[0])
     after = page.ledger[-1]
-    plotly, script = get_plotlyjs(), _asset("page.js")
-    digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in (plotly, script))
-    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
-    document = Template(_asset("page.html")).substitute(
-        hashes=hashes,
-        style=_asset("page.css"),
-        plotly=plotly,
-        script=script,
-        data=_json(page),
-        title=html.escape(page.title),
+    return render(
+        "kexue.atlas",
+        title=page.title,
+        data=_data(page),
+        library=get_plotlyjs(),
         headline=_headline(page, before, after),
         spared=_spared(before, after),
         staircase=_staircase(page),
-        ledger=_html(*_ledger(page)),
+        ledger=markup(*_ledger(page)),
         losses=_losses(page),
         rule=html.escape(page.held_out_rule),
-        notes=_html(*(_tag("li", note) for note in page.notes)),
-        legend=_html(*_legend(page)),
+        notes=markup(*(tag("li", note) for note in page.notes)),
+        legend=markup(*_legend(page)),
         reading=_reading(page),
-        samples=_html(*_samples(page)),
-        methods=_html(*(part for method in page.methods for part in _method(*method))),
-        facts=_html(*(_tag("tr", _tag("th", k), _tag("td", v)) for k, v in page.facts)),
+        samples=markup(*_samples(page)),
+        methods=markup(*(part for method in page.methods for part in _method(*method))),
+        facts=markup(*(tag("tr", tag("th", k), tag("td", v)) for k, v in page.facts)),
     )
-    # a lone surrogate, which a damaged file can hold, has no bytes in UTF-8
-    return document.encode("utf-8", "replace").decode("utf-8")
-
-
-def _asset(name: str) -> str:
-    return files("kexue.atlas").joinpath(name).read_text(encoding="utf-8")
 
 
 def _ranks(page: Page) -> dict[int, int]:
@@ -197,10 +182,10 @@ def _ranks(page: Page) -> dict[int, int]:
     return {-1: -1} | {int(c.index): rank for rank, c in enumerate(page.communities)}
 
 
-def _json(page: Page) -> str:
+def _data(page: Page) -> dict[str, Any]:
     words, rank = page.words, _ranks(page)
     bits = ("cohesion", "freedom", "bits_saved", "bits_net")
-    data = {
+    return {
         "lang": page.lang,
         "words": {
             "word": list(words.word),
@@ -222,31 +207,10 @@ def _json(page: Page) -> str:
         ],
         "samples": [[[token, rank[int(c)]] for token, c in sample] for sample in page.samples],
     }
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # every "<", since "<!--<script>" too would change where the element ends
-    return text.replace("<", "\\u003c")
 
 
 def _rounded(value: float) -> float | None:
     return round(float(value), 3) if math.isfinite(value) else None
-
-
-def _tag(name: str, *children: Any, **attributes: Any) -> ET.Element:
-    """Build an element; the serializer escapes, so that no call site can forget to."""
-    names = {key: key.rstrip("_").replace("_", "-") for key in attributes}
-    node = ET.Element(name, {names[key]: str(value) for key, value in attributes.items()})
-    for child in children:
-        if isinstance(child, ET.Element):
-            node.append(child)
-        elif len(node):
-            node[-1].tail = (node[-1].tail or "") + str(child)
-        else:
-            node.text = (node.text or "") + str(child)
-    return node
-
-
-def _html(*nodes: ET.Element) -> str:
-    return "\n".join(ET.tostring(node, encoding="unicode", method="html") for node in nodes)
 
 
 def _bits(value: float | None) -> str:
@@ -266,8 +230,8 @@ def _headline(page: Page, before: LedgerRow, after: LedgerRow) -> str:
         sentence += "they bring the price of a character from {} bits down to {}.".format(*prices)
     else:
         sentence += "they make no character cheaper, {} bits before, {} after.".format(*prices)
-    parts = (_tag("b", part) if k % 2 else part for k, part in enumerate(sentence.split("*")))
-    return _html(_tag("p", *parts, class_="headline"))
+    parts = (tag("b", part) if k % 2 else part for k, part in enumerate(sentence.split("*")))
+    return markup(tag("p", *parts, class_="headline"))
 
 
 def _spared(before: LedgerRow, after: LedgerRow) -> str:
@@ -284,44 +248,44 @@ def _staircase(page: Page) -> str:
     top = max(*marks, *page.references.values())
     parts = []
     for k, row in enumerate(page.ledger):
-        price = _tag("div", _tag("span", _bits(row.in_sample), class_="value"), class_="price")
+        price = tag("div", tag("span", _bits(row.in_sample), class_="value"), class_="price")
         price.set("style", _share("height", row.in_sample / top))
         if k:
             change = row.in_sample - page.ledger[k - 1].in_sample
-            price.append(_tag("span", f"{change:+.2f}".replace("-", "\u2212"), class_="change"))
-        model = _tag("div", class_="model", style=_share("height", row.model / top))
-        step = _tag("div", price, model, class_="step")
+            price.append(tag("span", f"{change:+.2f}".replace("-", "\u2212"), class_="change"))
+        model = tag("div", class_="model", style=_share("height", row.model / top))
+        step = tag("div", price, model, class_="step")
         if row.held_out is not None:
             style = _share("bottom", row.held_out / top)
-            step.append(_tag("div", _tag("span", _bits(row.held_out)), class_="held", style=style))
-        step.append(_tag("span", SOFT_HYPHENS.get(row.name, row.name), class_="name"))
+            step.append(tag("div", tag("span", _bits(row.held_out)), class_="held", style=style))
+        step.append(tag("span", SOFT_HYPHENS.get(row.name, row.name), class_="name"))
         parts.append(step)
     place = -1.0
     for name, value in sorted(page.references.items(), key=lambda item: item[1]):
         place = max(value / top, place + 0.075)  # so that two labels never share a line
-        label = (_tag("span", name), " ", _tag("b", _bits(value)))
-        parts.append(_tag("div", class_="reference", style=_share("bottom", value / top)))
-        parts.append(_tag("span", *label, class_="tag", style=_share("bottom", place)))
+        label = (tag("span", name), " ", tag("b", _bits(value)))
+        parts.append(tag("div", class_="reference", style=_share("bottom", value / top)))
+        parts.append(tag("span", *label, class_="tag", style=_share("bottom", place)))
     summary = "; ".join(f"{row.name} {_bits(row.in_sample)}" for row in page.ledger)
-    chart = _tag("div", _tag("div", *parts, class_="steps"), role="img")
+    chart = tag("div", tag("div", *parts, class_="steps"), role="img")
     chart.set("aria-label", f"Bits per character, step by step: {summary}")
     chart.set("class", "staircase" if page.references else "staircase bare")
-    return _html(chart)
+    return markup(chart)
 
 
 def _ledger(page: Page) -> Iterator[ET.Element]:
     for k, row in enumerate(page.ledger):
-        held = _tag("td", _bits(row.held_out))
-        model = _tag("td", f"+ {_bits(row.model)}")
+        held = tag("td", _bits(row.held_out))
+        model = tag("td", f"+ {_bits(row.model)}")
         if k:
             above = page.ledger[k - 1]
             _mark_rise(model, row.in_sample + row.model, above.in_sample + above.model)
             _mark_rise(held, row.held_out, above.held_out)
-        name = _tag("th", row.name, _tag("small", row.code), scope="row")
-        yield _tag("tr", name, _tag("td", _bits(row.in_sample)), model, held)
+        name = tag("th", row.name, tag("small", row.code), scope="row")
+        yield tag("tr", name, tag("td", _bits(row.in_sample)), model, held)
     for reference, value in page.references.items():
-        name = _tag("th", reference, _tag("small", "a general compressor"), scope="row")
-        yield _tag("tr", name, _tag("td", _bits(value)), _tag("td"), _tag("td"))
+        name = tag("th", reference, tag("small", "a general compressor"), scope="row")
+        yield tag("tr", name, tag("td", _bits(value)), tag("td"), tag("td"))
 
 
 def _losses(page: Page) -> str:
@@ -329,26 +293,24 @@ def _losses(page: Page) -> str:
     if not any(cell.get("class") == "rise" for row in _ledger(page) for cell in row):
         return ""
     text = "▲ marks a price above the row before: there the step did not pay."
-    return _html(_tag("p", text, class_="caption"))
+    return markup(tag("p", text, class_="caption"))
 
 
 def _mark_rise(cell: ET.Element, value: float | None, above: float | None) -> None:
     if value is not None and above is not None and value > above:
         cell.set("class", "rise")
-        cell.append(_tag("span", " ▲", aria_hidden="true"))
-        cell.append(_tag("span", " dearer than the row above", class_="unseen"))
+        cell.append(tag("span", " ▲", aria_hidden="true"))
+        cell.append(tag("span", " dearer than the row above", class_="unseen"))
 
 
 def _legend(page: Page) -> Iterator[ET.Element]:
     for rank, community in enumerate(page.communities[:PALETTE]):
         parts = (
-            _tag("span", rank + 1, class_=f"number c{rank}"),
-            _tag(
-                "span", " · ".join(community.label[:4]), lang=page.lang, dir="auto", class_="name"
-            ),
-            _tag("span", f"{community.share:.1%}", class_="share"),
+            tag("span", rank + 1, class_=f"number c{rank}"),
+            tag("span", " · ".join(community.label[:4]), lang=page.lang, dir="auto", class_="name"),
+            tag("span", f"{community.share:.1%}", class_="share"),
         )
-        yield _tag("li", _tag("button", *parts, type="button", data_community=rank))
+        yield tag("li", tag("button", *parts, type="button", data_community=rank))
 
 
 def _reading(page: Page) -> str:
@@ -374,20 +336,20 @@ def _samples(page: Page) -> Iterator[ET.Element]:
         for token, community in sample:
             # words of unspaced scripts stay whole, and punctuation stays with its word
             if before[-1:].isalnum() and token[:1].isalnum():
-                parts.append(_tag("wbr"))
+                parts.append(tag("wbr"))
             before = token
             place = rank[int(community)]
             if not token.strip():
                 parts.append(token)
             elif place < 0:
-                parts.append(_tag("span", token, class_="w"))
+                parts.append(tag("span", token, class_="w"))
             else:
-                word = _tag("span", token, role="button", tabindex=entry, data_community=place)
+                word = tag("span", token, role="button", tabindex=entry, data_community=place)
                 word.set("class", f"w c{min(place, PALETTE)}")
                 parts.append(word)
                 entry = -1
-        yield _tag("li", *parts, lang=page.lang, dir="auto")
+        yield tag("li", *parts, lang=page.lang, dir="auto")
 
 
 def _method(stage: str, sentence: str, reference: str) -> tuple[ET.Element, ET.Element]:
-    return _tag("dt", stage), _tag("dd", sentence, " ", _tag("cite", reference))
+    return tag("dt", stage), tag("dd", sentence, " ", tag("cite", reference))

@@ -1,4 +1,3 @@
-"use strict";
 // Names of nodes are hostile: they enter the document through textContent alone.
 (() => {
   const { directed, within, levels, modules, names, visits, picture } =
@@ -25,20 +24,6 @@
     if (first[p] < 0) first[p] = m;
     rank[m] = known[p]++;
     depth[m] = depth[p] + 1;
-  }
-
-  function byId(id) {
-    return document.getElementById(id);
-  }
-
-  function element(tag, attributes, ...children) {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (typeof value === "function") node.addEventListener(name, value);
-      else if (value !== null && value !== false) node.setAttribute(name, value);
-    }
-    node.append(...children); // strings become text nodes
-    return node;
   }
 
   function shape(tag, attributes, ...children) {

@@ -1,13 +1,7 @@
 """The page of a partition: one self-contained HTML file that explains the modules of a network."""
 
-import base64
-import hashlib
-import html
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from string import Template
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kexue._core import check_int
+from kexue._core.html import embedded_json, markup, render, tag
 from kexue.graph.flow import Walk
 from kexue.graph.hierarchy import Hierarchy
 from kexue.graph.layout import (
@@ -113,32 +108,22 @@ def render_page(
     kept = _kept(hierarchy, max_modules)
     place = np.full(hierarchy.n_modules, -1)
     place[kept] = np.arange(kept.size)
-    script = _asset("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    document = Template(_asset("page.html")).substitute(
-        hash=f"'sha256-{digest}'",
-        style=_asset("page.css"),
-        script=script,
-        data=_json(scene, kept, place, ledger),
-        title=html.escape(title),
-        headline=_html(
-            _tag("p", *_headline(scene, codelength, one_level_codelength), class_="headline")
+    return render(
+        "kexue.graph",
+        title=title,
+        data=_data(scene, kept, place, ledger),
+        headline=markup(
+            tag("p", *_headline(scene, codelength, one_level_codelength), class_="headline")
         ),
         remarks=" ".join(_remarks(scene, codelength, one_level_codelength)),
-        bars=_html(*_bars(ledger, codelength, one_level_codelength)),
-        ledger=_html(*_ledger(ledger, codelength, one_level_codelength)),
+        bars=markup(*_bars(ledger, codelength, one_level_codelength)),
+        ledger=markup(*_ledger(ledger, codelength, one_level_codelength)),
         icicle=_icicle_caption(scene, kept.size),
         picture=_picture_caption(scene),
         communities=_table_lede(scene),
-        rows=_html(*_rows(scene, place)),
-        facts=_html(*(_tag("tr", _tag("th", k, scope="row"), _tag("td", v)) for k, v in facts)),
+        rows=markup(*_rows(scene, place)),
+        facts=markup(*(tag("tr", tag("th", k, scope="row"), tag("td", v)) for k, v in facts)),
     )
-    # a lone surrogate, which a damaged file can hold, has no bytes in UTF-8
-    return document.encode("utf-8", "replace").decode("utf-8")
-
-
-def _asset(name: str) -> str:
-    return files("kexue.graph").joinpath(name).read_text(encoding="utf-8")
 
 
 def _scene(tree: Hierarchy, network: Network, walk: Walk) -> _Scene:
@@ -163,12 +148,12 @@ def _kept(tree: Hierarchy, most: int) -> NDArray[np.int64]:
 # ---- the data of the figures
 
 
-def _json(
+def _data(
     scene: _Scene,
     kept: NDArray[np.int64],
     place: NDArray[np.int64],
     ledger: Sequence[tuple[int, int, float, float]],
-) -> str:
+) -> dict[str, Any]:
     tree = scene.tree
     lead = leading_nodes(tree, scene.walk.node, kept, _NAMES)
     small = np.argsort(np.argsort(-tree.flow[kept], kind="stable")) >= _NAMED_IN_FULL
@@ -177,7 +162,7 @@ def _json(
     nodes = np.unique(np.append(lead[lead >= 0], drawn))
     children = np.bincount(tree.parent[1:], minlength=tree.n_modules)
     style = _styles(scene)
-    data = {
+    return {
         "directed": scene.network.directed,
         "within": max(int(place[scene.within]), 0),
         "levels": [[modules, _short(a + b)] for _, modules, a, b in ledger],
@@ -194,13 +179,6 @@ def _json(
         "visits": [_short(x) for x in scene.walk.node[nodes].tolist()],
         "picture": picture | {"nodes": np.searchsorted(nodes, drawn).tolist()},
     }
-    return _dumps(data)
-
-
-def _dumps(data: Any) -> str:
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # every "<", since "<!--<script>" too would change where the element ends
-    return text.replace("<", "\\u003c")
 
 
 def _short(value: float) -> float:
@@ -212,7 +190,7 @@ def _short_names(names: list[str]) -> list[str]:
     """Return the names, the long ones cut, so that all of them take a bounded number of bytes."""
     for longest in _NAME_LENGTHS:
         cut = [n if len(n) <= longest else n[: longest - 1] + "…" for n in names]
-        if len(_dumps(cut).encode("utf-8", "replace")) <= _NAME_BYTES:
+        if len(embedded_json(cut).encode("utf-8", "replace")) <= _NAME_BYTES:
             break
     return cut
 
@@ -272,24 +250,6 @@ def _picture(scene: _Scene, place: NDArray[np.int64]) -> tuple[dict[str, Any], N
 # ---- the parts that need no script
 
 
-def _tag(name: str, *children: Any, **attributes: Any) -> ET.Element:
-    """Build an element; the serializer escapes, so that no call site can forget to."""
-    names = {key: key.rstrip("_").replace("_", "-") for key in attributes}
-    node = ET.Element(name, {names[key]: str(value) for key, value in attributes.items()})
-    for child in children:
-        if isinstance(child, ET.Element):
-            node.append(child)
-        elif len(node):
-            node[-1].tail = (node[-1].tail or "") + str(child)
-        else:
-            node.text = (node.text or "") + str(child)
-    return node
-
-
-def _html(*nodes: ET.Element) -> str:
-    return "\n".join(ET.tostring(node, encoding="unicode", method="html") for node in nodes)
-
-
 def _count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
@@ -327,7 +287,7 @@ def _headline(scene: _Scene, codelength: float, one_level: float) -> list[Any]:
             f"*{_bits(codelength)}* bits per step of the walk, not *{_bits(one_level)}*. "
             f"*{_percent(_saved(codelength, one_level))}* saved."
         )
-    return [_tag("b", part) if k % 2 else part for k, part in enumerate(text.split("*"))]
+    return [tag("b", part) if k % 2 else part for k, part in enumerate(text.split("*"))]
 
 
 def _plural(noun: str, network: Network) -> str:
@@ -362,19 +322,19 @@ def _bars(
 ) -> Iterator[ET.Element]:
     """Return two bars, the description without communities and with them, level by level."""
     scale = max(codelength, one_level) or 1.0
-    without = _tag("div", _tag("i", class_="plain", style=f"width:{one_level / scale:.3%}"))
+    without = tag("div", tag("i", class_="plain", style=f"width:{one_level / scale:.3%}"))
     parts = [
-        _tag("i", class_="names" if nodes > modules else "index", style=f"width:{x / scale:.3%}")
+        tag("i", class_="names" if nodes > modules else "index", style=f"width:{x / scale:.3%}")
         for _, _, modules, nodes in ledger
         if (x := modules + nodes) / scale > 0.0005
     ]
     for name, bar, value in (
         ("without communities", without, one_level),
-        ("with communities", _tag("div", *parts), codelength),
+        ("with communities", tag("div", *parts), codelength),
     ):
         bar.set("class", "bar")
-        yield _tag("dt", name, " ", _tag("b", f"{_bits(value)} bits"))
-        yield _tag("dd", bar)
+        yield tag("dt", name, " ", tag("b", f"{_bits(value)} bits"))
+        yield tag("dd", bar)
 
 
 def _ledger(
@@ -383,17 +343,17 @@ def _ledger(
     for level, modules, naming_modules, naming_nodes in ledger:
         what = "the whole network" if level == 0 else _count(modules, "module")
         figures = (naming_modules, naming_nodes, naming_modules + naming_nodes)
-        yield _tag(
+        yield tag(
             "tr",
-            _tag("th", f"level {level}", _tag("small", what), scope="row"),
-            *(_tag("td", _bits(x) if x > 0.0 else "–") for x in figures),
+            tag("th", f"level {level}", tag("small", what), scope="row"),
+            *(tag("td", _bits(x) if x > 0.0 else "–") for x in figures),
         )
     for name, note, value in (
         ("all levels", "what a step costs", codelength),
         ("one level", "the same walk without communities", one_level),
     ):
-        head = _tag("th", name, _tag("small", note), scope="row")
-        yield _tag("tr", head, _tag("td"), _tag("td"), _tag("td", _bits(value)), class_="sum")
+        head = tag("th", name, tag("small", note), scope="row")
+        yield tag("tr", head, tag("td"), tag("td"), tag("td", _bits(value)), class_="sum")
 
 
 def _icicle_caption(scene: _Scene, kept: int) -> str:
@@ -438,15 +398,15 @@ def _rows(scene: _Scene, place: NDArray[np.int64]) -> Iterator[ET.Element]:
         names: list[Any] = []
         for node in lead[rank][lead[rank] >= 0].tolist():
             names += [" "] if names else []  # the style sheet puts a dot there
-            names.append(_tag("bdi", _short_names([scene.name(node)])[0], lang=""))
+            names.append(tag("bdi", _short_names([scene.name(node)])[0], lang=""))
         share, size = float(tree.flow[module]), int(scene.counts[module])
-        chip = _tag("span", scene.number(module), class_=f"number s{min(rank, STYLES)}")
-        yield _tag(
+        chip = tag("span", scene.number(module), class_=f"number s{min(rank, STYLES)}")
+        yield tag(
             "tr",
-            _tag("th", chip, scope="row", data_value=rank),
-            _tag("td", f"{size:,}", data_value=size, class_="n"),
-            _tag("td", _percent(share), data_value=f"{share:.6g}", class_="n"),
-            _tag("td", _percent(away), data_value=f"{away:.6g}", class_="n"),
-            _tag("td", *names, class_="names", translate="no"),
+            tag("th", chip, scope="row", data_value=rank),
+            tag("td", f"{size:,}", data_value=size, class_="n"),
+            tag("td", _percent(share), data_value=f"{share:.6g}", class_="n"),
+            tag("td", _percent(away), data_value=f"{away:.6g}", class_="n"),
+            tag("td", *names, class_="names", translate="no"),
             data_module=place[module],
         )
