@@ -9,9 +9,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kexue._core import check_choice, check_float, check_int, effective_jobs, parse_memory
+from kexue.corpus import _span_kernels as spans
 from kexue.corpus.scripts import fold_table
 from kexue.corpus.texts import as_texts
-from kexue.words import _lattice_kernels as kernels
 from kexue.words import nvbe
 from kexue.words.tokenizer import Atoms, UnigramTokenizer, token_cuts
 from kexue.words.tokens import Tokens, character_bits, word_table
@@ -180,7 +180,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         kept = (~joined | (tokens.counts >= min_count)) & (
             np.arange(tokens.first.size) != tokens.end_id
         )
-        symbols, offsets = kernels.gather_spans(folded, starts, tokens.first[kept])
+        symbols, offsets = spans.gather_spans(folded, starts, tokens.first[kept])
         return UnigramTokenizer.from_spans(
             symbols, offsets, tokens.counts[kept], atoms=self.atoms, normalize=self.normalize
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from kexue.corpus.counting import NGramCounts, assign_ids, count_code_points
 from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
-from kexue.words import _lattice_kernels as kernels
+from kexue.words import _nvbe_kernels as kernels
 
 
 def autonomy(counts: NGramCounts, order: int) -> np.ndarray:

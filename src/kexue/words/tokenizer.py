@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from kexue._core import InputError, check_choice, check_texts_argument, write_text
+from kexue.corpus import _span_kernels as spans
 from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes, fold_table
 from kexue.corpus.texts import DOCUMENT_END, as_texts, decode_codes, encode_text
 from kexue.words import _lattice_kernels as kernels
@@ -124,13 +125,13 @@ class UnigramTokenizer:
         return self._symbols, self._offsets, self._counts
 
     def _learn(self, codes: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> None:
-        ids, first = kernels.encode_spans(codes, starts)
+        ids, first = spans.encode_spans(codes, starts)
         self._counts = np.bincount(ids, counts).astype(np.int64)
         self.total = int(self._counts.sum())
-        self._symbols, self._offsets = kernels.gather_spans(codes, starts, first)
-        self._hashes = kernels.hash_spans(self._symbols, self._offsets)
+        self._symbols, self._offsets = spans.gather_spans(codes, starts, first)
+        self._hashes = spans.hash_spans(self._symbols, self._offsets)
         capacity = 1 << max(4, int(4 * first.size - 1).bit_length())
-        self._slots = kernels.index_hashes(self._hashes, capacity)
+        self._slots = spans.index_hashes(self._hashes, capacity)
         cuts = token_cuts(self._symbols, self.atoms)
         self._compound = kernels.find_compounds(self._offsets, cuts)
         self._longest = kernels.longest_by_first(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from kexue.corpus import _span_kernels as spans
 from kexue.corpus import count_pairs
 from kexue.corpus.texts import DOCUMENT_END, decode_codes
-from kexue.words import _lattice_kernels as kernels
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,7 @@ class Tokens:
     @classmethod
     def from_starts(cls, codes: np.ndarray, starts: np.ndarray) -> Tokens:
         """Number the types of a segmented text."""
-        return cls(codes, starts, *kernels.encode_spans(codes, starts))
+        return cls(codes, starts, *spans.encode_spans(codes, starts))
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -59,7 +59,7 @@ class Tokens:
     @cached_property
     def spellings(self) -> list[str]:
         """Spelling of every type; the end of a document is ''."""
-        symbols, offsets = kernels.gather_spans(self.codes, self.starts, self.first)
+        symbols, offsets = spans.gather_spans(self.codes, self.starts, self.first)
         # one character in place of the end of a document keeps the offsets
         text = decode_codes(np.where(symbols == DOCUMENT_END, 0, symbols))
         ends = offsets.tolist()
