@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kexue._core import InputError
-from kexue.corpus import as_texts, count_ngrams, read_texts
-from kexue.corpus.counting import _split_buckets, assign_ids
+from kexue.corpus import NGramCounts, count_ngrams, read_texts
 from kexue.corpus.scripts import OTHER, character_classes
 
 CLASSES = character_classes()
@@ -61,7 +60,7 @@ DOCUMENTS = st.lists(st.text(ALPHABET, max_size=30), min_size=1, max_size=8)
 
 
 @settings(max_examples=150, deadline=None)
-@given(DOCUMENTS, st.integers(1, 5))
+@given(DOCUMENTS, st.integers(1, 8))
 def test_counts_equal_a_counter(documents, order):
     expected = brute_force(documents, order)
     if not expected[1]:
@@ -96,11 +95,11 @@ def chapter(data):
 
 
 def test_a_novel_chapter(chapter):
-    counts = count_ngrams(chapter, 5, entropies=True)
-    expected = brute_force(chapter, 5)
-    for order in range(1, 6):
+    counts = count_ngrams(chapter, 8, entropies=True)
+    expected = brute_force(chapter, 8)
+    for order in range(1, 9):
         assert as_dict(counts, order) == dict(expected[order])
-    for order in (1, 2, 3, 4):
+    for order in range(1, 8):
         names = counts.to_polars(order)["ngram"].to_list()
         for side in ("left", "right"):
             reference = brute_entropies(chapter, order, side)
@@ -122,33 +121,30 @@ def test_prefix_identity(chapter):
             assert followed[ngram] + ends[ngram] == count
 
 
-@pytest.mark.parametrize("chunk_bytes", [64, 4096, 1 << 20])
+@pytest.mark.parametrize("chunk_bytes", [1 << 12, 1 << 16, 64 << 20])
 @pytest.mark.parametrize("n_jobs", [1, 2, 4])
-def test_same_tables_for_any_threads_chunks_and_memory(data, n_jobs, chunk_bytes):
-    path = data("zh-novels/sanguo.txt.xz")
-    reference = _bytes(count_ngrams(read_texts(path), 4, n_jobs=1, entropies=True))
+@pytest.mark.parametrize("memory", ["20MB", "2GB"])
+def test_same_tables_for_any_threads_chunks_and_memory(novel, n_jobs, chunk_bytes, memory):
+    path, reference = novel
     again = count_ngrams(
-        read_texts(path, chunk_bytes=chunk_bytes * 64),
-        4,
-        n_jobs=n_jobs,
-        memory="60MB",
-        entropies=True,
+        read_texts(path, chunk_bytes=chunk_bytes), 4, n_jobs=n_jobs, memory=memory, entropies=True
     )
     assert _bytes(again) == reference
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_same_tables_when_memory_forces_many_parts(n_jobs):
-    rng = np.random.default_rng(0)
-    # many positions, few distinct n-grams: the positions do not fit at once, the tables do
-    text = "".join(chr(0x4E00 + i) for i in rng.integers(0, 12, 200_000))
-    budget = 700_000
-    codes = as_texts([text]).codes()
-    occurrences = np.bincount(assign_ids([codes])[0])
-    occurrences[0] = 0
-    assert len(_split_buckets(occurrences, budget, n_jobs)) > 4
-    reference = _bytes(count_ngrams([text], 4))
-    assert _bytes(count_ngrams([text], 4, memory=budget, n_jobs=n_jobs)) == reference
+@pytest.fixture(scope="module")
+def novel(data):
+    path = data("zh-novels/sanguo.txt.xz")
+    return path, _bytes(count_ngrams(read_texts(path), 4, n_jobs=1, entropies=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(DOCUMENTS, st.integers(1, 8), st.integers(1, 2000))
+def test_same_tables_from_many_small_batches(documents, order, memory):
+    if brute_force(documents, 1)[1]:
+        assert _bytes(count_ngrams(documents, order, memory=memory)) == _bytes(
+            count_ngrams(documents, order)
+        )
 
 
 def test_same_tables_for_any_order_of_files(tmp_path):
@@ -161,10 +157,22 @@ def test_same_tables_for_any_order_of_files(tmp_path):
 
 def _bytes(counts):
     parts = [counts.alphabet.tobytes()]
-    for table in counts.tables[1:]:
-        parts += [table.starts.tobytes(), table.rest.tobytes(), table.counts.tobytes()]
-        parts += [table.entropies[side].tobytes() for side in sorted(table.entropies)]
+    for level in counts.levels[1:]:
+        parts += [values.tobytes() for _, values in level.columns()]
     return parts
+
+
+def test_an_alphabet_beyond_sixteen_bits():
+    """Two words per position, ids of 17 bits."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0x10000, 0x10000 + 80_000, 300)
+    text = "".join(map(chr, np.append(codes, np.arange(0x10000, 0x10000 + 80_000))))
+    documents = [text, text[:200]]
+    counts = count_ngrams(documents, 6, boundary=lambda codes: codes < 0)
+    assert counts.alphabet.size == 80_000
+    expected = Counter(d[i : i + 6] for d in documents for i in range(len(d) - 5))
+    assert as_dict(counts, 6) == dict(expected)
+    assert counts.counts([text[:5], text[7:9], "ab"]).tolist() == [2, 2, 0]
 
 
 def test_more_than_sixteen_bits_of_positions_in_one_bucket():
@@ -210,8 +218,8 @@ def test_a_boundary_of_ones_own():
     [
         (lambda: count_ngrams("text"), TypeError, "texts must be an iterable of str, got one str"),
         (lambda: count_ngrams([1]), TypeError, r"texts\[0\] must be str, got int"),
-        (lambda: count_ngrams(["ab"], 6), InputError, r"order must be an int in \[1, 5\], got 6"),
-        (lambda: count_ngrams(["ab"], 0), InputError, r"order must be an int in \[1, 5\], got 0"),
+        (lambda: count_ngrams(["ab"], 9), InputError, r"order must be an int in \[1, 8\], got 9"),
+        (lambda: count_ngrams(["ab"], 0), InputError, r"order must be an int in \[1, 8\], got 0"),
         (lambda: count_ngrams(["ab"], min_count=0), InputError, "min_count must be an int >= 1"),
         (lambda: count_ngrams(["ab"], boundary="x"), InputError, "boundary must be one of 'auto'"),
         (
@@ -224,22 +232,37 @@ def test_a_boundary_of_ones_own():
         (lambda: count_ngrams([]), InputError, "all documents are empty"),
         (lambda: count_ngrams(Path("absent.txt")), FileNotFoundError, "absent.txt"),
         (
-            lambda: count_ngrams(["abcdefgh" * 20], memory=500),
-            InputError,
-            "does not hold the table of distinct n-grams",
-        ),
-        (
-            lambda: count_ngrams(["ab"]).entropy("left", 1),
+            lambda: count_ngrams(["ab"], 2, min_count=2).entropy("left", 1),
             InputError,
             "call count_ngrams with entropies=True and order >= 2",
+        ),
+        (
+            lambda: count_ngrams(["ab"], 2).entropy("left", 2),
+            InputError,
+            "call count_ngrams with entropies=True and order >= 3",
         ),
         (lambda: count_ngrams(["ab"]).top(5), InputError, r"order must be an int in \[1, 4\]"),
         (lambda: count_ngrams(["ab"]).count(3), TypeError, "an n-gram must be a str, got 3"),
         (
-            lambda: count_ngrams(["".join(map(chr, range(0x10000, 0x21000)))], 1,
-                                 boundary=lambda codes: codes < 0),
+            lambda: count_ngrams(["ab"], executor="threads"),
             InputError,
-            "the texts have 69,632 distinct characters, at most 65,535 are allowed",
+            "executor must be one of 'thread', 'process', 'dask', 'a distributed.Client'",
+        ),
+        (
+            lambda: count_ngrams(["ab"], 2).merge(count_ngrams(["ab"], 3)),
+            InputError,
+            "counts of order 2 and 3 cannot be merged",
+        ),
+        (
+            lambda: count_ngrams(["ab"], 2).merge(count_ngrams(["aab"], 2, min_count=2)),
+            InputError,
+            "counts without their rare n-grams cannot be merged",
+        ),
+        (lambda: count_ngrams(["ab"]).merge({}), TypeError, "other must be NGramCounts, got dict"),
+        (
+            lambda: NGramCounts.load("absent"),
+            InputError,
+            "absent is not a table of n-grams written by NGramCounts.save",
         ),
     ],
 )  # fmt: skip

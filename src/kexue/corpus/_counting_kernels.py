@@ -1,22 +1,21 @@
 """Kernels of sorted-run counting: positions are scattered by their first symbol, then sorted.
 
-A position is stored as ``rest``: the ids of the following four symbols, 16 bits each, most
-significant first, zero from the first boundary on. Its own id is the bucket it lies in, so one
-64-bit word carries five symbols, every bucket is a small sort, and the prefixes of the sorted
-words are the n-grams of all lower orders.
+A position is written as the id of its symbol and, in `n_words` words of 64 bits, the ids of the
+symbols that follow it, the first in the highest bits, zero from the first boundary on. Its own
+id is the bucket it lies in, so every bucket is a small sort, and the prefixes of the sorted
+words are the n-grams of all lower orders. An id takes as many bits as the alphabet needs: one
+word holds four Chinese characters or nine Latin letters.
 """
 
 import numpy as np
 from numba import njit
 
-ID_BITS = 16
-
 
 @njit(cache=True, nogil=True)
-def mark_seen(codes, seen):
-    """Set ``seen[code]`` for every code of `codes`."""
+def add_occurrences(codes, counts):
+    """Add one to ``counts[code]`` for every code of `codes`."""
     for code in codes:
-        seen[code] = True
+        counts[code] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -27,176 +26,361 @@ def map_ids(codes, table, out):
 
 
 @njit(cache=True, nogil=True)
-def id_counts(ids, n_ids):
-    """Return how often each id occurs; id 0 is the boundary and keeps count 0."""
-    counts = np.zeros(n_ids, np.int64)
-    for i in ids:
-        counts[i] += 1
-    counts[0] = 0
-    return counts
+def scatter(ids, n, bits, keep, low, high, cursor, words):
+    """Write the words of every position whose id lies in ``[low, high)`` to its bucket.
 
-
-@njit(cache=True, nogil=True)
-def scatter(ids, order, low, high, cursor, rest):
-    """Write the ``rest`` of every position whose id lies in ``[low, high)`` to its bucket.
-
-    `cursor` holds the first free slot of each bucket, counted from the start of `rest`.
-    Only the ``order - 1`` ids that matter are kept.
+    Parameters
+    ----------
+    ids : unsigned integer array
+        0 is a boundary.
+    n : int
+        Positions that are written; what follows them is read as their context.
+    bits : int
+        Bits of an id; a word holds ``64 // bits`` of them.
+    keep : uint64 array of shape (n_words,)
+        The bits of the following ``order - 1`` symbols; all others are cleared.
+    cursor : int64 array of shape (high - low,)
+        First free slot of each bucket in `words`; moved on.
+    words : uint64 array of shape (n_words, n_positions)
     """
-    keep = np.uint64(0)
-    for o in range(order - 1):
-        keep |= np.uint64(0xFFFF) << np.uint64(48 - ID_BITS * o)
+    n_words = keep.size
+    per_word = 64 // bits
+    top = np.uint64(64 - bits)
+    lowest = np.uint64(64 - bits * per_word)
+    step = np.uint64(bits)
+    mask = (np.uint64(1) << step) - np.uint64(1)
+    key = np.zeros(n_words, np.uint64)
     word = np.uint64(0)
     following = np.uint64(0)
     for i in range(ids.size - 1, -1, -1):
-        if following == 0:
-            word = np.uint64(0)
+        if n_words == 1:
+            word = (following << top) | (word >> step) if following != 0 else np.uint64(0)
+        elif following == 0:
+            key[:] = 0
         else:
-            word = (following << np.uint64(48)) | (word >> np.uint64(ID_BITS))
+            for k in range(n_words - 1, 0, -1):
+                carried = (key[k - 1] >> lowest) & mask
+                key[k] = (carried << top) | (key[k] >> step)
+            key[0] = (following << top) | (key[0] >> step)
         symbol = ids[i]
         following = np.uint64(symbol)
-        if symbol != 0 and low <= symbol < high:
-            rest[cursor[symbol]] = word & keep
-            cursor[symbol] += 1
+        if i < n and symbol != 0 and low <= symbol < high:
+            place = cursor[symbol - low]
+            cursor[symbol - low] = place + 1
+            if n_words == 1:
+                words[0, place] = word & keep[0]
+            else:
+                for k in range(n_words):
+                    words[k, place] = key[k] & keep[k]
 
 
 @njit(cache=True, nogil=True)
-def count_entries(rest, starts, order):
-    """Return the number of distinct n-grams of orders ``1..order`` in sorted buckets."""
-    sizes = np.zeros(order + 1, np.int64)
+def run_length_encode(words, starts, counts):
+    """Keep the distinct positions of sorted buckets, in place, with their counts.
+
+    Parameters
+    ----------
+    words : uint64 array of shape (n_words, n)
+        Sorted within each bucket; the distinct ones are moved to the front.
+    starts : int64 array of shape (n_buckets + 1,)
+        Where buckets begin; overwritten by where they begin afterwards.
+    counts : int64 array of shape (n,)
+        Receives the counts.
+
+    Returns
+    -------
+    int
+        Number of distinct positions.
+    """
+    n_words = words.shape[0]
+    m = 0
+    begin = starts[0]
     for bucket in range(starts.size - 1):
-        for i in range(starts[bucket], starts[bucket + 1]):
-            shared = 0
-            if i > starts[bucket]:
-                if rest[i] == rest[i - 1]:
-                    continue
-                shared = _shared_symbols(rest[i], rest[i - 1])
-            for o in range(shared + 1, _length(rest[i], order) + 1):
-                sizes[o] += 1
+        end = starts[bucket + 1]
+        starts[bucket] = m
+        for i in range(begin, end):
+            same = i > begin
+            for k in range(n_words):
+                same = same and words[k, i] == words[k, m - 1]
+            if same:
+                counts[m - 1] += 1
+            else:
+                for k in range(n_words):
+                    words[k, m] = words[k, i]
+                counts[m] = 1
+                m += 1
+        begin = end
+    starts[starts.size - 1] = m
+    return m
+
+
+@njit(cache=True, nogil=True)
+def new_entries(first, words, bits, order, opened):
+    """Return how many n-grams of each order begin in a block of sorted distinct positions.
+
+    Parameters
+    ----------
+    first : unsigned integer array of shape (n,)
+        Ids of the positions' own symbols.
+    words : uint64 array of shape (n_words, n)
+    opened : int
+        How many symbols the first position shares with the one before the block.
+
+    Returns
+    -------
+    int64 array of shape (order + 1,)
+    """
+    sizes = np.zeros(order + 1, np.int64)
+    for i in range(first.size):
+        shared = 0
+        if i == 0:
+            shared = opened
+        elif first[i] == first[i - 1]:
+            shared = _shared(words, i, i - 1, bits, order)
+        for o in range(shared + 1, _length(words, i, bits, order) + 1):
+            sizes[o] += 1
     return sizes
 
 
 @njit(cache=True, nogil=True)
-def fill_entries(rest, starts, order, bases, entries, counts, bucket_sizes):
-    """Write the distinct n-grams of every order, with their counts, in sorted order.
+def fill_levels(
+    first, words, weights, bits, order, opened, bases, written, last, counts, children, carried
+):
+    """Write the n-grams that begin in a block of sorted distinct positions, as levels of a trie.
 
     Parameters
     ----------
-    bases : int64 array of shape (order + 1,)
-        Where the entries of each order begin in the two flat arrays.
-    entries, counts : uint64 and int64 arrays, all orders after one another
-    bucket_sizes : int64 array of shape (order + 1, n_buckets)
-        Receives the number of entries of each order in each bucket.
+    first, words, bits, order, opened
+        As for `new_entries`.
+    weights : integer array of shape (n,)
+        How often each position occurs.
+    bases : int64 array of shape (order + 2,)
+        Where the new entries of each order begin in the flat arrays.
+    written : int64 array of shape (order + 2,)
+        Entries of each order before the block.
+    last, counts, children : arrays of all orders after one another
+        Receive each n-gram's last id, its count, and where its extensions begin among all
+        n-grams of the next order.
+    carried : int64 array of shape (order + 1,)
+        Receives what the block adds to the counts of the n-grams that were open before it.
     """
+    per_word = 64 // bits
+    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     fill = bases - 1
-    for bucket in range(starts.size - 1):
-        for i in range(starts[bucket], starts[bucket + 1]):
-            shared = 0
-            length = _length(rest[i], order)
-            if i > starts[bucket]:
-                shared = _shared_symbols(rest[i], rest[i - 1])
-            for o in range(1, min(shared, length) + 1):
-                counts[fill[o]] += 1
-            for o in range(shared + 1, length + 1):
-                fill[o] += 1
-                entries[fill[o]] = _prefix(rest[i], o)
-                counts[fill[o]] = 1
-                bucket_sizes[o, bucket] += 1
+    for i in range(first.size):
+        shared = 0
+        if i == 0:
+            shared = opened
+        elif first[i] == first[i - 1]:
+            shared = _shared(words, i, i - 1, bits, order)
+        length = _length(words, i, bits, order)
+        for o in range(1, min(shared, length) + 1):
+            if fill[o] < bases[o]:
+                carried[o] += weights[i]
+            else:
+                counts[fill[o]] += weights[i]
+        for o in range(shared + 1, length + 1):
+            fill[o] += 1
+            if o == 1:
+                symbol = np.uint64(first[i])
+            else:
+                shift = np.uint64(64 - bits * ((o - 2) % per_word + 1))
+                symbol = (words[(o - 2) // per_word, i] >> shift) & mask
+            last[fill[o]] = symbol
+            counts[fill[o]] = weights[i]
+            children[fill[o]] = written[o + 1] + fill[o + 1] + 1 - bases[o + 1]
 
 
 @njit(cache=True, nogil=True)
-def branching_entropy(starts, rest, counts, child_starts, child_rest, child_counts, order):
-    """Return the entropy, in nats, of the symbol that follows each n-gram of `order`.
+def shared_symbols(words, i, other_words, j, bits, order):
+    """Return how many symbols positions of two blocks share, their first being the same."""
+    per_word = 64 // bits
+    shared = 1
+    for k in range(words.shape[0]):
+        difference = words[k, i] ^ other_words[k, j]
+        if difference == 0:
+            shared += per_word
+            continue
+        while difference >> np.uint64(64 - bits * ((shared - 1) % per_word + 1)) == 0:
+            shared += 1
+        break
+    return min(shared, order)
 
-    An occurrence at the end of a span is a continuation of its own, seen once, so it adds
-    ``1 log 1 = 0`` to the sum and the identity ``h = log N - sum(N_x log N_x) / N`` holds
-    without listing it.
+
+@njit(cache=True, nogil=True)
+def merge_positions(first, words, weights, begins, ends, out_first, out_words, out_weights):
+    """Merge sorted segments of distinct positions, adding the weights of equal ones.
+
+    Parameters
+    ----------
+    first, words, weights
+        Positions of all segments; segment s is ``begins[s]:ends[s]``.
+    out_first, out_words, out_weights
+        As long as all segments together.
+
+    Returns
+    -------
+    int
+        Number of distinct positions written.
     """
-    entropy = np.empty(rest.size, np.float64)
-    for bucket in range(starts.size - 1):
-        j = child_starts[bucket]
-        end = child_starts[bucket + 1]
-        for i in range(starts[bucket], starts[bucket + 1]):
-            total = 0.0
-            while j < end and _prefix(child_rest[j], order) == rest[i]:
-                total += child_counts[j] * np.log(child_counts[j])
-                j += 1
-            entropy[i] = np.log(counts[i]) - total / counts[i]
-    return entropy
-
-
-@njit(cache=True, nogil=True)
-def find(starts, rest, first, key):
-    """Return the index of the n-gram (`first`, `key`), or -1."""
-    low = starts[first]
-    end = starts[first + 1]
-    high = end
-    while low < high:
-        middle = (low + high) // 2
-        if rest[middle] < key:
-            low = middle + 1
+    n_words = words.shape[0]
+    heads = begins.copy()
+    heap = np.empty(begins.size, np.int64)  # segments, the one with the smallest head first
+    size = 0
+    for s in range(begins.size):
+        if begins[s] < ends[s]:
+            heap[size] = s
+            size += 1
+    for root in range(size // 2 - 1, -1, -1):
+        _sift_down(heap, root, size, heads, first, words)
+    m = 0
+    while size > 0:
+        s = heap[0]
+        i = heads[s]
+        same = m > 0 and out_first[m - 1] == first[i]
+        for k in range(n_words):
+            same = same and out_words[k, m - 1] == words[k, i]
+        if same:
+            out_weights[m - 1] += weights[i]
         else:
-            high = middle
-    return low if low < end and rest[low] == key else -1
+            out_first[m] = first[i]
+            for k in range(n_words):
+                out_words[k, m] = words[k, i]
+            out_weights[m] = weights[i]
+            m += 1
+        heads[s] = i + 1
+        if heads[s] == ends[s]:
+            size -= 1
+            heap[0] = heap[size]
+        _sift_down(heap, 0, size, heads, first, words)
+    return m
 
 
 @njit(cache=True, nogil=True)
-def pair_keys(token_ids, distance, out):
-    """Write ``left << 32 | right`` of all tokens `distance` apart with no boundary between."""
-    n = 0
-    last_boundary = -1
-    for i in range(token_ids.size):
-        if token_ids[i] < 0:
-            last_boundary = i
-        elif i - distance > last_boundary:
-            left = np.uint64(token_ids[i - distance])
-            out[n] = (left << np.uint64(32)) | np.uint64(token_ids[i])
-            n += 1
-    return n
-
-
-@njit(cache=True, nogil=True)
-def run_lengths(keys):
-    """Return the distinct values of sorted `keys` and their counts."""
-    n = 0
-    for i in range(keys.size):
-        if i == 0 or keys[i] != keys[i - 1]:
-            n += 1
-    values = np.empty(n, keys.dtype)
-    counts = np.zeros(n, np.int64)
-    n = -1
-    for i in range(keys.size):
-        if i == 0 or keys[i] != keys[i - 1]:
-            n += 1
-            values[n] = keys[i]
-        counts[n] += 1
-    return values, counts
+def _sift_down(heap, root, size, heads, first, words):
+    while 2 * root + 1 < size:
+        child = 2 * root + 1
+        if child + 1 < size and _less(first, words, heads[heap[child + 1]], heads[heap[child]]):
+            child += 1
+        if not _less(first, words, heads[heap[child]], heads[heap[root]]):
+            break
+        heap[root], heap[child] = heap[child], heap[root]
+        root = child
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _length(word, order):
+def _less(first, words, i, j):
+    less = False
+    if first[i] != first[j]:
+        less = first[i] < first[j]
+    else:
+        for k in range(words.shape[0]):
+            if words[k, i] != words[k, j]:
+                less = words[k, i] < words[k, j]
+                break
+    return less
+
+
+@njit(cache=True, nogil=True)
+def count_not_above(first, words, begin, end, other_first, other_words, at):
+    """Return how many positions of a sorted segment are not above position `at` of another."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        above = False
+        if first[middle] != other_first[at]:
+            above = first[middle] > other_first[at]
+        else:
+            for k in range(words.shape[0]):
+                if words[k, middle] != other_words[k, at]:
+                    above = words[k, middle] > other_words[k, at]
+                    break
+        if above:
+            high = middle
+        else:
+            low = middle + 1
+    return low - begin
+
+
+@njit(cache=True, nogil=True)
+def descend(nodes, symbols, children, last, out):
+    """Write the child of each node with the given last symbol, or -1; nodes may be -1."""
+    for i in range(nodes.size):
+        out[i] = -1
+        if nodes[i] < 0:
+            continue
+        low = children[nodes[i]]
+        end = children[nodes[i] + 1]
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if last[middle] < symbols[i]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and last[low] == symbols[i]:
+            out[i] = low
+
+
+@njit(cache=True, nogil=True)
+def branching_sums(children, child_counts, sums):
+    """Write ``sum(N log N)`` of the extensions of each n-gram, nats."""
+    for i in range(sums.size):
+        total = 0.0
+        for j in range(children[i], children[i + 1]):
+            total += child_counts[j] * np.log(child_counts[j])
+        sums[i] = total
+
+
+@njit(cache=True, nogil=True)
+def suffix_links(children, last, links, suffix_children, suffix_last, out):
+    """Write, for every n-gram, the n-gram without its first symbol.
+
+    Parameters
+    ----------
+    children : int64 array of shape (n + 1,)
+        Of the n-grams of one order less.
+    last : array of shape (n_entries,)
+    links : int64 array of shape (n,)
+        Suffixes of the n-grams of one order less.
+    suffix_children, suffix_last
+        The same two arrays one order below.
+    out : int64 array of shape (n_entries,)
+    """
+    for parent in range(links.size):
+        place = suffix_children[links[parent]]
+        for i in range(children[parent], children[parent + 1]):
+            # both lists are sorted, and the suffix has every extension of the whole
+            while suffix_last[place] != last[i]:
+                place += 1
+            out[i] = place
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _length(words, i, bits, order):
     """Return the n-gram order that a position reaches before its span ends."""
+    per_word = 64 // bits
+    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     length = 1
-    while length < order and (word >> np.uint64(64 - ID_BITS * length)) & np.uint64(0xFFFF):
+    while length < order:
+        shift = np.uint64(64 - bits * ((length - 1) % per_word + 1))
+        if (words[(length - 1) // per_word, i] >> shift) & mask == 0:
+            break
         length += 1
     return length
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _prefix(word, order):
-    """Keep the ``order - 1`` ids that follow the first one."""
-    if order == 1:
-        return np.uint64(0)
-    drop = np.uint64(64 - ID_BITS * (order - 1))
-    return (word >> drop) << drop
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _shared_symbols(a, b):
+def _shared(words, i, j, bits, order):
     """Return how many symbols two positions of one bucket share from the left, at least 1."""
-    difference = a ^ b
-    shared = 5
-    while difference:
-        difference >>= np.uint64(ID_BITS)
-        shared -= 1
-    return shared
+    per_word = 64 // bits
+    shared = 1
+    for k in range(words.shape[0]):
+        difference = words[k, i] ^ words[k, j]
+        if difference == 0:
+            shared += per_word
+            continue
+        while difference >> np.uint64(64 - bits * ((shared - 1) % per_word + 1)) == 0:
+            shared += 1
+        break
+    return min(shared, order)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from kexue._core import InputError, check_choice, check_int
-from kexue.corpus import _counting_kernels as kernels
+from kexue.corpus import _pair_kernels as kernels
 
 
 def count_pairs(

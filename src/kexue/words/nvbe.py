@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from kexue.corpus.counting import NGramCounts, assign_ids, count_code_points
+from kexue.corpus.counting import count_code_points, encode_ids
+from kexue.corpus.ngrams import NGramCounts
 from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _nvbe_kernels as kernels
 
 
-def autonomy(counts: NGramCounts, order: int) -> np.ndarray:
+def autonomy(counts: NGramCounts, order: int, suffixes: np.ndarray) -> np.ndarray:
     r"""Return how much each n-gram of `order` behaves like a word, in nats.
 
     A word is predictable inside and free at its edges, so the branching entropy rises at
@@ -22,6 +25,8 @@ def autonomy(counts: NGramCounts, order: int) -> np.ndarray:
     counts : NGramCounts
         Counted with ``entropies=True`` and an order above `order`.
     order : int
+    suffixes : int64 array of shape (n_distinct,)
+        Of `NGramCounts.suffix_links`; not used for order 1.
 
     Returns
     -------
@@ -36,15 +41,8 @@ def autonomy(counts: NGramCounts, order: int) -> np.ndarray:
     left = counts.entropy("left", order).copy()
     if order > 1:
         # the entropies of the empty n-gram are constants, which the means take away
-        shorter = counts.tables[order - 1].packed()
-        ids = counts.tables[order].ids(order).astype(np.uint64)
-        prefix = np.zeros(ids.shape[0], np.uint64)
-        suffix = np.zeros(ids.shape[0], np.uint64)
-        for o in range(order - 1):
-            prefix |= ids[:, o] << np.uint64(48 - 16 * o)
-            suffix |= ids[:, o + 1] << np.uint64(48 - 16 * o)
-        right -= counts.entropy("right", order - 1)[np.searchsorted(shorter, prefix)]
-        left -= counts.entropy("left", order - 1)[np.searchsorted(shorter, suffix)]
+        right -= counts.entropy("right", order - 1)[counts.parents(order)]
+        left -= counts.entropy("left", order - 1)[suffixes]
     if not right.size:
         return right
     return (right - right.mean()) + (left - left.mean())
@@ -90,7 +88,7 @@ def segment(
         memory=memory,
         n_jobs=n_jobs,
     )
-    ids, _ = assign_ids([codes], lambda distinct: ~joining[distinct])
+    ids = encode_ids(codes, counts.alphabet)
     last, children, scores, bases = _score_trie(counts, max_length)
     begins = np.empty(codes.size, bool)
     kernels.best_scored_path(ids, cuts, last, children, scores, bases, price, begins)
@@ -109,17 +107,17 @@ def _score_trie(
     counts: NGramCounts, max_length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Lay the n-grams out as a trie: each knows where its extensions lie, and its score."""
-    sizes = [counts.n_distinct(order) for order in range(1, max_length + 1)]
+    levels = counts.levels[1 : max_length + 1]
+    sizes = [level.counts.size for level in levels]
     bases = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    last = np.concatenate(
-        [counts.tables[order].ids(order)[:, -1] for order in range(1, max_length + 1)]
+    last = np.concatenate([level.last for level in levels])
+    links = {1: np.empty(0, np.int64)} | dict(
+        itertools.takewhile(lambda link: link[0] <= max_length, counts.suffix_links())
     )
-    scores = np.concatenate([order * autonomy(counts, order) for order in range(1, max_length + 1)])
+    scores = np.concatenate(
+        [order * autonomy(counts, order, links[order]) for order in range(1, max_length + 1)]
+    )
     children = np.full(last.size + 1, last.size, np.int64)
-    for order in range(1, max_length):
-        table, longer = counts.tables[order], counts.tables[order + 1]
-        keep = np.uint64(2**64 - 2 ** (64 - 16 * order))
-        parents = np.searchsorted(table.packed(), longer.packed() & keep)
-        first = np.concatenate(([0], np.cumsum(np.bincount(parents, minlength=sizes[order - 1]))))
-        children[bases[order - 1] : bases[order - 1] + sizes[order - 1]] = bases[order] + first[:-1]
+    for level, base, below in zip(levels[:-1], bases[:-1], bases[1:], strict=True):
+        children[base : base + level.counts.size] = below + level.children[:-1]
     return last, children, scores, bases

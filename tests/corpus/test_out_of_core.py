@@ -1,0 +1,229 @@
+"""Counting beyond memory: runs on disk, executors, resuming, tables that stay on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kexue._core import InputError
+from kexue.corpus import NGramCounts, count_ngrams, read_texts
+from kexue.corpus._levels import levels_in_memory
+from kexue.corpus._runs import Keys, Run, merge
+
+
+def contents(counts):
+    return [counts.alphabet.tobytes()] + [
+        values.tobytes() for level in counts.levels[1:] for _, values in level.columns()
+    ]
+
+
+@pytest.fixture(scope="module")
+def shuihu(data):
+    path = data("zh-novels/shuihu.txt.xz")
+    return path, contents(count_ngrams(path, 4))
+
+
+def test_a_table_on_disk_answers_like_one_in_memory(data, tmp_path):
+    path = data("zh-novels/shuihu.txt.xz")
+    memory = count_ngrams(path, 3)
+    disk = count_ngrams(path, 3, memory="20MB", workdir=tmp_path)
+    assert isinstance(disk.levels[3].counts, np.memmap)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ngrams"]
+    assert contents(disk) == contents(memory)
+    for order in (1, 2, 3):
+        assert disk.top(order, 20) == memory.top(order, 20)
+    assert disk.entropy("left", 2).tolist() == memory.entropy("left", 2).tolist()
+    loaded = NGramCounts.load(tmp_path / "ngrams", mmap=False)
+    assert contents(loaded.pruned(5)) == contents(count_ngrams(path, 3, min_count=5))
+
+
+@pytest.mark.parametrize("executor", ["process", "dask"])
+def test_same_tables_from_other_executors(shuihu, executor):
+    path, reference = shuihu
+    counts = count_ngrams(path, 4, memory="20MB", n_jobs=2, executor=executor)
+    assert contents(counts) == reference
+
+
+def test_a_client_of_ones_own(shuihu):
+    from distributed import Client, LocalCluster
+
+    path, reference = shuihu
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        counts = count_ngrams(path, 4, memory="20MB", executor=client)
+    assert contents(counts) == reference
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from kexue.corpus import count_ngrams
+if __name__ == "__main__":
+    count_ngrams(
+        Path(sys.argv[1]), 4, memory="8MB", workdir=sys.argv[2], executor=sys.argv[3], n_jobs=2,
+        progress=lambda done, total: time.sleep(0.05),
+    )
+"""
+
+
+def start(tmp_path, path, executor):
+    script = tmp_path / "count.py"
+    script.write_text(CHILD)
+    work = tmp_path / "work"
+    # a group of its own, so that the signal of one child does not reach this process
+    child = subprocess.Popen(
+        [sys.executable, script, path, work, executor],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while len([p for p in work.glob("run-*") if p.suffix != ".part"]) < 3:
+        assert child.poll() is None, "finished before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return child, work
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.03, 0.2])
+def test_a_killed_count_goes_on(shuihu, tmp_path, wait):
+    path, reference = shuihu
+    child, work = start(tmp_path, path, "thread")
+    time.sleep(wait)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    left = {p: p.stat().st_mtime_ns for p in work.glob("run-*") if p.suffix != ".part"}
+    used = []
+    counts = count_ngrams(
+        path,
+        4,
+        memory="8MB",
+        workdir=work,
+        progress=lambda done, total: used.append(
+            sum(p.exists() and p.stat().st_mtime_ns == t for p, t in left.items())
+        ),
+    )
+    assert contents(counts) == reference
+    assert len(left) >= 3
+    assert used[-1] == len(left)  # none was counted again
+
+
+def test_what_another_text_left_is_not_used(shuihu, data, tmp_path):
+    path, _ = shuihu
+    child, work = start(tmp_path, path, "thread")
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    other = data("zh-novels/sanguo.txt.xz")
+    counts = count_ngrams(other, 4, memory="8MB", workdir=work)
+    assert contents(counts) == contents(count_ngrams(other, 4))
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_an_interrupt_leaves_no_child(shuihu, tmp_path, executor):
+    child, _ = start(tmp_path, shuihu[0], executor)
+    os.kill(child.pid, signal.SIGINT)
+    deadline = time.monotonic() + 2
+    child.wait(timeout=2)
+    with pytest.raises(ProcessLookupError):  # nobody is left in its group
+        while time.monotonic() < deadline:
+            os.killpg(child.pid, 0)
+            time.sleep(0.01)
+
+
+DOCUMENTS = st.lists(st.text("ab中文 \U00020000", max_size=20), min_size=1, max_size=6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(DOCUMENTS, DOCUMENTS, st.integers(1, 8))
+def test_merging_is_counting_both(first, second, order):
+    if not ("".join(first).strip() and "".join(second).strip()):
+        return
+    merged = count_ngrams(first, order).merge(count_ngrams(second, order))
+    together = count_ngrams(first + second, order)
+    assert contents(merged) == contents(together)
+    assert merged.total == together.total
+
+
+def test_counts_beyond_32_bits():
+    """More positions than an int32 can number, of which a run holds the sums."""
+    keys = Keys(3, 2)
+    words = np.array([[0, 1 << 62, 2 << 62]], np.uint64)
+    many = Run(np.ones(3, np.uint16), words, np.array([2**31, 9, 2**31 + 1], np.int64))
+    levels = levels_in_memory([merge([many, many])], keys)
+    assert levels[1].counts.tolist() == [2 * (2**32 + 10)]
+    assert levels[2].counts.tolist() == [18, 2**32 + 2]
+
+
+def test_files_in_any_order(data, tmp_path):
+    paths = [data("zh-novels/shuihu.txt.xz"), data("zh-novels/sanguo.txt.xz")]
+    forth, back = (
+        count_ngrams(read_texts(order), 4, memory="20MB") for order in (paths, paths[::-1])
+    )
+    assert contents(forth) == contents(back)
+
+
+def test_save_and_load(tmp_path):
+    counts = count_ngrams(["红楼梦红楼人"], 3, entropies=True)
+    for _ in range(2):  # over what is there
+        counts.save(tmp_path / "table")
+    loaded = NGramCounts.load(tmp_path / "table")
+    assert contents(loaded) == contents(counts)
+    assert loaded.total == 6
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(InputError, match="exists and is not a table of n-grams"):
+        counts.save(tmp_path / "notes")
+
+
+def test_a_damaged_table(tmp_path):
+    counts = count_ngrams(["红楼梦红楼人"], 3)
+    counts.save(tmp_path / "table")
+    (tmp_path / "table" / "last-2.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match="is not a table of n-grams"):
+        NGramCounts.load(tmp_path / "table")
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from kexue.corpus import count_ngrams, read_texts
+folder = Path(sys.argv[1])
+small = folder.parent / "small.txt"
+count_ngrams(small, 4, memory=10_000)  # loads what is compiled
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+counts = count_ngrams(folder, 4, memory="200MB", n_jobs=2, workdir=folder.parent / "work")
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(after - before, counts.n_distinct(4), counts.total)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_kept(data, tmp_path):
+    """Twenty copies of the poems, half a gigabyte, in 200 MB."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (tmp_path / "small.txt").write_text("红楼梦红楼人\n" * 2000, encoding="utf-8")
+    lines = "\n".join(read_texts(data("song-poems-raw/song_poems_130k.txt.xz")))
+    (texts / "00.txt").write_text(lines, encoding="utf-8")
+    for k in range(1, 20):
+        os.link(texts / "00.txt", texts / f"{k:02d}.txt")
+    (tmp_path / "measure.py").write_text(MEASURED)
+    found = subprocess.run(
+        [sys.executable, tmp_path / "measure.py", texts], capture_output=True, text=True, check=True
+    )
+    growth, distinct, total = map(int, found.stdout.split())
+    single = count_ngrams(texts / "00.txt", 4)
+    assert (distinct, total) == (single.n_distinct(4), 20 * single.total)
+    assert growth * 1024 < 230e6
+
+
+def test_the_longest_spans_have_no_boundary():
+    text = "".join(chr(0x4E00 + i) for i in np.random.default_rng(0).integers(0, 9, 50_000))
+    assert contents(count_ngrams([text], 8, memory=100_000)) == contents(count_ngrams([text], 8))
