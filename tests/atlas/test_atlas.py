@@ -351,7 +351,7 @@ def test_english(data):
         (
             lambda: Atlas(max_length=9).fit(POEM),
             InputError,
-            r"max_length must be an int in \[1, 4\]",
+            r"max_length must be an int in \[1, 8\]",
         ),
         (lambda: Atlas(memory="x").fit(POEM), InputError, "memory must be a size"),
         (lambda: Atlas(random_state=-1).fit(POEM), InputError, "random_state must be None, an int"),

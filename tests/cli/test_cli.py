@@ -298,7 +298,7 @@ BAD = {
     ),
     "bad length": (
         lambda d: ["words", write(d / "a.txt", POEM), "--max-length", "9"],
-        "--max-length must be an int in [1, 4], got 9",
+        "--max-length must be an int in [1, 8], got 9",
     ),
     "bad encoding": (
         lambda d: ["words", write(d / "a.txt", POEM), "--encoding", "latin-99"],

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from kexue._core import InputError
 from kexue.corpus import count_ngrams
 from kexue.words import UnigramTokenizer, WordDiscoverer, nvbe, segmentation_score
-from kexue.words.nvbe import autonomy
+from kexue.words.nvbe import autonomies
 
 POEM = ["月下独酌花间一壶酒", "独酌无相亲", "花间一壶酒独酌", "举杯邀明月", "明月花间"]
 
@@ -89,7 +89,7 @@ def brute_force_path(text, counts, price):
     score = {}
     for order in range(1, 5):
         names = counts.to_polars(order)["ngram"].to_list()
-        score.update(zip(names, order * autonomy(counts, order), strict=True))
+        score.update(zip(names, order * autonomies(counts, 4)[order - 1], strict=True))
     best = [(0.0, [])]
     for end in range(1, len(text) + 1):
         best.append(
@@ -135,7 +135,7 @@ def brute_force_score(tokens, counts, price):
     total = 0.0
     for token in tokens:
         row = counts.to_polars(len(token))["ngram"].to_list().index(token)
-        total += len(token) * autonomy(counts, len(token))[row] + price
+        total += len(token) * autonomies(counts, 4)[len(token) - 1][row] + price
     return total
 
 
@@ -195,8 +195,8 @@ def test_estimator():
         ({}, "红楼", TypeError, "texts must be an iterable of str, got one str"),
         ({}, [], InputError, "all documents are empty"),
         ({"method": "x"}, POEM, InputError, "method must be one of 'nvbe'"),
-        ({"max_length": 5}, POEM, InputError, r"max_length must be an int in \[1, 4\], got 5"),
-        ({"max_length": 2.0}, POEM, TypeError, r"max_length must be an int in \[1, 4\], got 2.0"),
+        ({"max_length": 9}, POEM, InputError, r"max_length must be an int in \[1, 8\], got 9"),
+        ({"max_length": 2.0}, POEM, TypeError, r"max_length must be an int in \[1, 8\], got 2.0"),
         ({"min_count": 0}, POEM, InputError, "min_count must be an int >= 1, got 0"),
         ({"penalty": float("nan")}, POEM, InputError, "penalty must be a finite number, got nan"),
         ({"atoms": "words"}, POEM, InputError, "atoms must be one of 'auto', 'character'"),

@@ -56,7 +56,7 @@ class Atlas(BaseEstimator):
 
     Parameters
     ----------
-    max_length : int in [1, 4]
+    max_length : int in [1, 8]
         Longest word to be found in scripts without blanks.
     min_count : int
         Words used less often have no vector and no community.
@@ -338,7 +338,7 @@ class Atlas(BaseEstimator):
         return table.join(community, on="word", how="left", maintain_order="left")
 
     def _check_parameters(self) -> None:
-        check_int("max_length", self.max_length, minimum=1, maximum=4)
+        check_int("max_length", self.max_length, minimum=1, maximum=8)
         check_int("min_count", self.min_count, minimum=1)
         check_choice("vectors", self.vectors, ("ppmi",))
         check_int("n_components", self.n_components, minimum=1)

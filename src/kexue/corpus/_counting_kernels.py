@@ -115,8 +115,8 @@ def run_length_encode(words, starts, counts):
 
 
 @njit(cache=True, nogil=True)
-def new_entries(first, words, bits, order, opened):
-    """Return how many n-grams of each order begin in a block of sorted distinct positions.
+def mark_entries(first, words, bits, order, opened, marks):
+    """Find the n-grams that begin in a block of sorted distinct positions.
 
     Parameters
     ----------
@@ -125,33 +125,53 @@ def new_entries(first, words, bits, order, opened):
     words : uint64 array of shape (n_words, n)
     opened : int
         How many symbols the first position shares with the one before the block.
+    marks : uint8 array of shape (n,)
+        Receives how many symbols each position shares with the one before, times 16, plus the
+        n-gram order that it reaches before its span ends.
 
     Returns
     -------
     int64 array of shape (order + 1,)
+        How many n-grams of each order there are.
     """
+    n_words = words.shape[0]
+    per_word = 64 // bits
+    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    step = np.uint64(bits)
+    top = np.uint64(64 - bits)
     sizes = np.zeros(order + 1, np.int64)
     for i in range(first.size):
+        length = 1
+        for k in range(n_words):
+            shift = top
+            for _ in range(min(per_word, order - 1 - k * per_word)):
+                if (words[k, i] >> shift) & mask == 0:
+                    break
+                length += 1
+                shift -= step
+            if length < 1 + (k + 1) * per_word:
+                break
         shared = 0
         if i == 0:
             shared = opened
         elif first[i] == first[i - 1]:
-            shared = _shared(words, i, i - 1, bits, order)
-        for o in range(shared + 1, _length(words, i, bits, order) + 1):
+            shared = _shared(words, i, words, i - 1, bits, order)
+        for o in range(shared + 1, length + 1):
             sizes[o] += 1
+        marks[i] = 16 * shared + length
     return sizes
 
 
 @njit(cache=True, nogil=True)
 def fill_levels(
-    first, words, weights, bits, order, opened, bases, written, last, counts, children, carried
+    first, words, weights, marks, bits, order, bases, written, last, counts, children, carried
 ):
     """Write the n-grams that begin in a block of sorted distinct positions, as levels of a trie.
 
     Parameters
     ----------
-    first, words, bits, order, opened
-        As for `new_entries`.
+    first, words, bits, order, marks
+        As for `mark_entries`.
     weights : integer array of shape (n,)
         How often each position occurs.
     bases : int64 array of shape (order + 2,)
@@ -166,45 +186,36 @@ def fill_levels(
     """
     per_word = 64 // bits
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    shifts = np.zeros(order + 1, np.uint64)
+    column = np.zeros(order + 1, np.int64)
+    for o in range(2, order + 1):
+        shifts[o] = 64 - bits * ((o - 2) % per_word + 1)
+        column[o] = (o - 2) // per_word
     fill = bases - 1
+    beyond = written - bases + 1
     for i in range(first.size):
-        shared = 0
-        if i == 0:
-            shared = opened
-        elif first[i] == first[i - 1]:
-            shared = _shared(words, i, i - 1, bits, order)
-        length = _length(words, i, bits, order)
+        shared = marks[i] // 16
+        length = marks[i] % 16
+        weight = weights[i]
         for o in range(1, min(shared, length) + 1):
             if fill[o] < bases[o]:
-                carried[o] += weights[i]
+                carried[o] += weight
             else:
-                counts[fill[o]] += weights[i]
+                counts[fill[o]] += weight
         for o in range(shared + 1, length + 1):
             fill[o] += 1
             if o == 1:
-                symbol = np.uint64(first[i])
+                last[fill[o]] = first[i]
             else:
-                shift = np.uint64(64 - bits * ((o - 2) % per_word + 1))
-                symbol = (words[(o - 2) // per_word, i] >> shift) & mask
-            last[fill[o]] = symbol
-            counts[fill[o]] = weights[i]
-            children[fill[o]] = written[o + 1] + fill[o + 1] + 1 - bases[o + 1]
+                last[fill[o]] = (words[column[o], i] >> shifts[o]) & mask
+            counts[fill[o]] = weight
+            children[fill[o]] = fill[o + 1] + beyond[o + 1]
 
 
 @njit(cache=True, nogil=True)
 def shared_symbols(words, i, other_words, j, bits, order):
     """Return how many symbols positions of two blocks share, their first being the same."""
-    per_word = 64 // bits
-    shared = 1
-    for k in range(words.shape[0]):
-        difference = words[k, i] ^ other_words[k, j]
-        if difference == 0:
-            shared += per_word
-            continue
-        while difference >> np.uint64(64 - bits * ((shared - 1) % per_word + 1)) == 0:
-            shared += 1
-        break
-    return min(shared, order)
+    return _shared(words, i, other_words, j, bits, order)
 
 
 @njit(cache=True, nogil=True)
@@ -323,13 +334,25 @@ def descend(nodes, symbols, children, last, out):
 
 
 @njit(cache=True, nogil=True)
-def branching_sums(children, child_counts, sums):
-    """Write ``sum(N log N)`` of the extensions of each n-gram, nats."""
-    for i in range(sums.size):
+def right_entropies(counts, children, child_counts, out):
+    """Write the entropy of what follows each n-gram, nats."""
+    for i in range(counts.size):
         total = 0.0
         for j in range(children[i], children[i + 1]):
-            total += child_counts[j] * np.log(child_counts[j])
-        sums[i] = total
+            if child_counts[j] > 1:
+                total += child_counts[j] * np.log(child_counts[j])
+        out[i] = np.log(counts[i]) - total / counts[i] if counts[i] > 1 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def left_entropies(counts, links, longer_counts, out):
+    """Write the entropy of what precedes each n-gram, nats; `links` leads to it from `longer`."""
+    out[:] = 0.0
+    for j in range(links.size):
+        if longer_counts[j] > 1:
+            out[links[j]] += longer_counts[j] * np.log(longer_counts[j])
+    for i in range(counts.size):
+        out[i] = np.log(counts[i]) - out[i] / counts[i] if counts[i] > 1 else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -348,39 +371,33 @@ def suffix_links(children, last, links, suffix_children, suffix_last, out):
     out : int64 array of shape (n_entries,)
     """
     for parent in range(links.size):
-        place = suffix_children[links[parent]]
+        low = suffix_children[links[parent]]
         for i in range(children[parent], children[parent + 1]):
             # both lists are sorted, and the suffix has every extension of the whole
-            while suffix_last[place] != last[i]:
-                place += 1
-            out[i] = place
+            high = suffix_children[links[parent] + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if suffix_last[middle] < last[i]:
+                    low = middle + 1
+                else:
+                    high = middle
+            out[i] = low
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _length(words, i, bits, order):
-    """Return the n-gram order that a position reaches before its span ends."""
+def _shared(words, i, other_words, j, bits, order):
+    """Return how many symbols two positions share from the left, their first being the same."""
     per_word = 64 // bits
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    length = 1
-    while length < order:
-        shift = np.uint64(64 - bits * ((length - 1) % per_word + 1))
-        if (words[(length - 1) // per_word, i] >> shift) & mask == 0:
-            break
-        length += 1
-    return length
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _shared(words, i, j, bits, order):
-    """Return how many symbols two positions of one bucket share from the left, at least 1."""
-    per_word = 64 // bits
+    step = np.uint64(bits)
     shared = 1
     for k in range(words.shape[0]):
-        difference = words[k, i] ^ words[k, j]
+        difference = words[k, i] ^ other_words[k, j]
         if difference == 0:
             shared += per_word
-            continue
-        while difference >> np.uint64(64 - bits * ((shared - 1) % per_word + 1)) == 0:
-            shared += 1
-        break
+        else:
+            shift = np.uint64(64) - step
+            while difference >> shift == 0:
+                shared += 1
+                shift -= step
+            break
     return min(shared, order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from kexue._core import thread_map
 from kexue.corpus import _counting_kernels as kernels
 from kexue.corpus._runs import ColumnWriter, Keys, Run
+
+LEVEL_BYTES = 18  # of an n-gram in the table
 
 
 @dataclass
@@ -63,8 +66,10 @@ class Level:
         return cls(last, counts, children, entropies)
 
 
-def levels_in_memory(runs: Sequence[Run], keys: Keys, n_jobs: int = 1) -> list[Level]:
-    """Return the levels of a run.
+def levels_in_memory(
+    runs: Sequence[Run], keys: Keys, n_jobs: int = 1, budget: float = math.inf
+) -> list[Level] | None:
+    """Return the levels of a run, or None if they would take more than `budget` bytes.
 
     Parameters
     ----------
@@ -72,10 +77,13 @@ def levels_in_memory(runs: Sequence[Run], keys: Keys, n_jobs: int = 1) -> list[L
         Its parts in order, each of first symbols of its own.
     """
     order = keys.order
+    marks = [np.empty(run.first.size, np.uint8) for run in runs]
     sizes = np.array(
-        thread_map(lambda run: kernels.new_entries(*run[:2], keys.bits, order, 0), runs, n_jobs)
+        thread_map(lambda part: _mark(runs[part], keys, 0, marks[part]), range(len(runs)), n_jobs)
     )
     totals = sizes.sum(axis=0)
+    if LEVEL_BYTES * totals.sum() > budget:
+        return None
     bases = np.zeros(order + 2, np.int64)
     bases[2:] = np.cumsum(totals[1:])
     last = np.empty(bases[-1], keys.id_type)
@@ -87,9 +95,9 @@ def levels_in_memory(runs: Sequence[Run], keys: Keys, n_jobs: int = 1) -> list[L
     def fill(part: int) -> None:
         kernels.fill_levels(
             *runs[part],
+            marks[part],
             keys.bits,
             order,
-            0,
             bases + before[part],
             before[part],
             last,
@@ -106,6 +114,13 @@ def levels_in_memory(runs: Sequence[Run], keys: Keys, n_jobs: int = 1) -> list[L
         end = totals[o + 1] if o < order else 0
         levels.append(Level(last[own], counts[own], np.append(children[own], end)))
     return levels
+
+
+def _mark(run: Run, keys: Keys, opened: int, marks: np.ndarray) -> np.ndarray:
+    sizes: np.ndarray = kernels.mark_entries(
+        run.first, run.words, keys.bits, keys.order, opened, marks
+    )
+    return sizes
 
 
 class _LevelFile:
@@ -162,7 +177,8 @@ def write_levels(folder: Path, blocks: Iterable[Run], keys: Keys) -> None:
                 opened = kernels.shared_symbols(
                     block.words, 0, before.words, before.first.size - 1, keys.bits, order
                 )
-            sizes = kernels.new_entries(block.first, block.words, keys.bits, order, opened)
+            marks = np.empty(block.first.size, np.uint8)
+            sizes = _mark(block, keys, opened, marks)
             bases = np.zeros(order + 2, np.int64)
             bases[2:] = np.cumsum(sizes[1:])
             last = np.empty(bases[-1], keys.id_type)
@@ -171,7 +187,7 @@ def write_levels(folder: Path, blocks: Iterable[Run], keys: Keys) -> None:
             carried = np.zeros(order + 1, np.int64)
             written = np.array([0, *(file.size for file in files), 0])
             kernels.fill_levels(
-                *block, keys.bits, order, opened, bases, written, last, counts, children, carried
+                *block, marks, keys.bits, order, bases, written, last, counts, children, carried
             )
             for o, file in enumerate(files, 1):
                 own = slice(bases[o], bases[o + 1])

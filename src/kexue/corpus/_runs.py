@@ -99,7 +99,8 @@ def count_run(ids: np.ndarray, n: int, keys: Keys, n_jobs: int = 1) -> list[Run]
     list of Run
         One per range, in order; together one run.
     """
-    occurrences = np.bincount(ids[:n], minlength=keys.n_ids)
+    occurrences = np.zeros(keys.n_ids, np.int64)
+    kernels.add_occurrences(ids[:n], occurrences)
     occurrences[0] = 0
     total = int(occurrences.sum())
     parts = n_jobs if total > SMALL else 1

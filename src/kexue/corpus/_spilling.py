@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kexue.corpus._levels import write_levels
+from kexue.corpus._levels import LEVEL_BYTES, write_levels
 from kexue.corpus._runs import Keys, Run, RunFile, count_run, merged_blocks, write_run
 from kexue.corpus.executors import Executor, apply_batches
 
 FAN_IN = 64  # runs merged at once
-LEVEL_BYTES = 18  # of an n-gram in the table
 
 
 class Spill(NamedTuple):

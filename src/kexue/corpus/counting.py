@@ -12,8 +12,8 @@ import numpy as np
 from kexue._core import InputError, check_choice, check_int, effective_jobs, parse_memory
 from kexue.corpus import _counting_kernels as kernels
 from kexue.corpus._levels import levels_in_memory
-from kexue.corpus._runs import Keys, Run, count_run
-from kexue.corpus._spilling import LEVEL_BYTES, Spill, count_on_disk
+from kexue.corpus._runs import Keys, count_run
+from kexue.corpus._spilling import Spill, count_on_disk
 from kexue.corpus.executors import Executor, check_executor
 from kexue.corpus.ngrams import NGramCounts, write_description
 from kexue.corpus.scripts import OTHER, character_classes
@@ -154,9 +154,9 @@ def count_code_points(
         del ids
         if progress is not None:
             progress(size, size)
-        if _table_bytes(runs, keys) <= budget:
-            counts = NGramCounts(alphabet, levels_in_memory(runs, keys, jobs), total)
-            return _finished(counts, entropies, min_count)
+        levels = levels_in_memory(runs, keys, jobs, budget)
+        if levels is not None:
+            return _finished(NGramCounts(alphabet, levels, total), entropies, min_count)
     scratch = None
     if workdir is None:
         scratch = tempfile.TemporaryDirectory(prefix="kexue-ngrams-")
@@ -242,17 +242,6 @@ def _survey(
     if kept is None:
         return read, occurrences, size
     return lambda: kept, occurrences, size
-
-
-def _table_bytes(runs: Sequence[Run], keys: Keys) -> int:
-    """Return what the levels of a run take, exactly if it may be much."""
-    entries = sum(run.first.size for run in runs)
-    if entries * keys.order * LEVEL_BYTES > 10**8:
-        entries = sum(
-            int(kernels.new_entries(run.first, run.words, keys.bits, keys.order, 0).sum())
-            for run in runs
-        )
-    return LEVEL_BYTES * entries
 
 
 def _batch_size(keys: Keys, budget: int, workers: int) -> int:

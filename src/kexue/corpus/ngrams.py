@@ -136,14 +136,12 @@ class NGramCounts:
         """Measure the entropies of all orders but the last, both sides."""
         for order in range(1, self.order):
             level, longer = self.levels[order], self.levels[order + 1]
-            sums: np.ndarray = np.empty(level.counts.size)
-            kernels.branching_sums(level.children, longer.counts, sums)
-            level.entropies["right"] = np.log(level.counts) - sums / level.counts
+            right = level.entropies["right"] = np.empty(level.counts.size)
+            kernels.right_entropies(level.counts, level.children, longer.counts, right)
         for order, links in self.suffix_links():
-            shorter, level = self.levels[order - 1], self.levels[order]
-            weights = level.counts * np.log(level.counts)
-            sums = np.bincount(links, weights, minlength=shorter.counts.size)
-            shorter.entropies["left"] = np.log(shorter.counts) - sums / shorter.counts
+            level, longer = self.levels[order - 1], self.levels[order]
+            left = level.entropies["left"] = np.empty(level.counts.size)
+            kernels.left_entropies(level.counts, links, longer.counts, left)
 
     def suffix_links(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each order from 2 on with the rows, one order below, of its n-grams' suffixes.
@@ -238,7 +236,9 @@ class NGramCounts:
         alphabet = np.union1d(self.alphabet, other.alphabet)
         keys = Keys(alphabet.size + 1, self.order)
         run = merge([counts._positions(alphabet, keys) for counts in (self, other)])
-        return NGramCounts(alphabet, levels_in_memory([run], keys), self.total + other.total)
+        levels = levels_in_memory([run], keys)
+        assert levels is not None
+        return NGramCounts(alphabet, levels, self.total + other.total)
 
     def _positions(self, alphabet: np.ndarray, keys: Keys) -> Run:
         """Return the positions that were counted, their ids those of a larger alphabet."""

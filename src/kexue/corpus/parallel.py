@@ -1,12 +1,8 @@
 """A function over a stream in several processes, never far ahead of what was taken."""
 
-import multiprocessing
-import os
 import pickle
 import signal
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +12,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Literal
 
 from kexue._core import check_choice, check_int, effective_jobs
+from kexue._core.worker import dumps, first_unsendable, place, run_batch, start_worker
 
 # A batch of this length makes what a trip through the pipe costs, about 0.1 ms, small
 BATCH_SECONDS = 0.03
@@ -115,7 +112,7 @@ def parallel_apply(
     if jobs == 1:
         return _apply_here(func, iterable, initializer, initargs)
     try:
-        task = _dumps((func, initializer, tuple(initargs)))
+        task = dumps((func, initializer, tuple(initargs)))
     except Exception as error:
         raise TypeError(
             f"func, initializer and initargs must be picklable for n_jobs={jobs}, got {func!r} "
@@ -183,7 +180,7 @@ def _apply_here(
         try:
             result = func(item)
         except Exception as error:
-            error.add_note(_place(index))
+            error.add_note(place(index))
             raise
         yield result
 
@@ -192,7 +189,7 @@ def _apply_in_processes(
     task: bytes, batches: "_Batches", jobs: int, ordered: bool, limit: int
 ) -> Iterator[Any]:
     context = _RecordingContext()
-    pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(task,))
+    pool = ProcessPoolExecutor(jobs, context, initializer=start_worker, initargs=(task,))
     sent: dict[Future[Any], range] = {}
     done = False
 
@@ -200,7 +197,7 @@ def _apply_in_processes(
         first, items = batch
         data = _pack_items(first, items)
         with _deaths_named(context, sent):
-            future = pool.submit(_run_batch, first, data)
+            future = pool.submit(run_batch, first, data)
         sent[future] = range(first, first + len(items))
         return future
 
@@ -296,7 +293,13 @@ def _deaths_named(context: _RecordingContext, sent: dict[Future[Any], range]) ->
     try:
         yield
     except BrokenExecutor as error:
-        # the pool itself terminates the workers that are left
+        # the pool itself terminates the workers that are left; its thread may be about to take
+        # down how they ended
+        deadline = time.monotonic() + _PATIENCE
+        for process in context.spawned:
+            process.join(_PATIENCE)
+            while process.exitcode is None and time.monotonic() < deadline:
+                time.sleep(0.001)
         codes = {process.exitcode or 0 for process in context.spawned} - {0}
         code = min(codes - {-signal.SIGTERM} or codes, default=None)
         if code is None:
@@ -321,114 +324,14 @@ class WorkerTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def _place(index: int) -> str:
-    return f"raised for item {index} of the iterable given to parallel_apply"
-
-
-def _dumps(value: Any) -> bytes:
-    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-
-
-def _first_unsendable(values: list[Any]) -> tuple[int, Exception]:
-    """Return the first value that cannot be pickled, and why."""
-    for index, value in enumerate(values):
-        try:
-            _dumps(value)
-        except Exception as error:
-            return index, error
-    raise AssertionError("each value can be pickled, and together they cannot")
-
-
 def _pack_items(first: int, items: list[Any]) -> bytes:
     try:
-        return _dumps(items)
+        return dumps(items)
     except Exception:
-        index, error = _first_unsendable(items)
+        index, error = first_unsendable(items)
         raise TypeError(
             f"items must be picklable, item {first + index} is not ({error}); use n_jobs=1"
         ) from error
-
-
-# --- in the other process
-
-_task: bytes | Callable[[Any], Any] = b""
-
-
-def _start_worker(task: bytes) -> None:
-    global _task  # noqa: PLW0603
-    _task = task
-    # an interrupt from the keyboard reaches workers too, and none is to print a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _load_task(task: bytes) -> Callable[[Any], Any]:
-    """Return the function, after the initializer was called."""
-    try:
-        func, initializer, initargs = pickle.loads(task)
-    except Exception as error:
-        raise TypeError(
-            f"func cannot be loaded in another process ({error}); define it at the top level of "
-            "a module that can be imported, or use n_jobs=1"
-        ) from error
-    if initializer is not None:
-        initializer(*initargs)
-    loaded: Callable[[Any], Any] = func
-    return loaded
-
-
-def _run_batch(first: int, data: bytes) -> tuple[bytes, "_Failure | None", float]:
-    """Return pickled results, of the items before the first failure, the failure, and the time."""
-    global _task  # noqa: PLW0603
-    results: list[Any] = []
-    failure = None
-    start = time.perf_counter()
-    try:
-        if isinstance(_task, bytes):
-            _task = _load_task(_task)
-            start = time.perf_counter()
-        for item in pickle.loads(data):
-            try:
-                results.append(_task(item))
-            except BaseException as error:
-                error.add_note(_place(first + len(results)))
-                raise
-    except BaseException as error:
-        failure = _pack_failure(error)
-    try:
-        packed = _dumps(results)
-    except Exception:
-        index, reason = _first_unsendable(results)
-        packed = _dumps(results[:index])
-        failure = _pack_failure(
-            TypeError(
-                f"results must be picklable, that of item {first + index} is not ({reason}); "
-                "use n_jobs=1"
-            )
-        )
-    return packed, failure, time.perf_counter() - start
-
-
-# A pickled exception; its notes, which not every exception takes along; its traceback
-_Failure = tuple[bytes, list[str], str]
-
-
-def _pack_failure(error: BaseException) -> _Failure:
-    text = "".join(traceback.format_exception(error))
-    notes = list(getattr(error, "__notes__", ()))
-    try:
-        packed = _dumps(error)
-        pickle.loads(packed)
-    except Exception:
-        packed = _dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-    return packed, notes, text
 
 
 def _unpack_error(packed: bytes, notes: list[str], text: str) -> BaseException:

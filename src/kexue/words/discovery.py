@@ -34,7 +34,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     method : {"nvbe"}
-    max_length : int in [1, 4]
+    max_length : int in [1, 8]
         Longest word to be found in scripts without blanks, in characters.
     min_count : int or "auto"
         A word of two or more joined characters must occur this often. ``"auto"``: 2 from
@@ -187,7 +187,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         check_choice("method", self.method, ("nvbe",))
-        check_int("max_length", self.max_length, minimum=1, maximum=4)
+        check_int("max_length", self.max_length, minimum=1, maximum=8)
         if self.min_count != "auto":
             check_int("min_count", self.min_count, minimum=1)
         check_float("penalty", self.penalty)

@@ -12,8 +12,8 @@ from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _nvbe_kernels as kernels
 
 
-def autonomy(counts: NGramCounts, order: int, suffixes: np.ndarray) -> np.ndarray:
-    r"""Return how much each n-gram of `order` behaves like a word, in nats.
+def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
+    r"""Return how much each n-gram behaves like a word, in nats, for every order.
 
     A word is predictable inside and free at its edges, so the branching entropy rises at
     both of its ends. With :math:`\delta_R(w) = h_R(w) - h_R(w_{:-1})` and
@@ -23,29 +23,31 @@ def autonomy(counts: NGramCounts, order: int, suffixes: np.ndarray) -> np.ndarra
     Parameters
     ----------
     counts : NGramCounts
-        Counted with ``entropies=True`` and an order above `order`.
-    order : int
-    suffixes : int64 array of shape (n_distinct,)
-        Of `NGramCounts.suffix_links`; not used for order 1.
+        Of an order above `max_length`.
+    max_length : int
 
     Returns
     -------
-    float64 array of shape (n_distinct,)
+    list of `max_length` float64 arrays of shape (n_distinct,)
+        Of orders 1, 2, ...
 
     References
     ----------
     Magistry and Sagot, Unsupervized word segmentation: the case for Mandarin Chinese,
     ACL 2012.
     """
-    right = counts.entropy("right", order).copy()
-    left = counts.entropy("left", order).copy()
-    if order > 1:
-        # the entropies of the empty n-gram are constants, which the means take away
-        right -= counts.entropy("right", order - 1)[counts.parents(order)]
-        left -= counts.entropy("left", order - 1)[suffixes]
-    if not right.size:
-        return right
-    return (right - right.mean()) + (left - left.mean())
+    # the entropies of the empty n-gram are constants, which the means take away
+    found = [_centred(counts.entropy("right", 1)) + _centred(counts.entropy("left", 1))]
+    for order, suffixes in itertools.islice(counts.suffix_links(), max_length - 1):
+        prefixes = counts.parents(order)
+        right = counts.entropy("right", order) - counts.entropy("right", order - 1)[prefixes]
+        left = counts.entropy("left", order) - counts.entropy("left", order - 1)[suffixes]
+        found.append(_centred(right) + _centred(left))
+    return found
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean() if values.size else values
 
 
 def segment(
@@ -111,11 +113,8 @@ def _score_trie(
     sizes = [level.counts.size for level in levels]
     bases = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     last = np.concatenate([level.last for level in levels])
-    links = {1: np.empty(0, np.int64)} | dict(
-        itertools.takewhile(lambda link: link[0] <= max_length, counts.suffix_links())
-    )
     scores = np.concatenate(
-        [order * autonomy(counts, order, links[order]) for order in range(1, max_length + 1)]
+        [order * values for order, values in enumerate(autonomies(counts, max_length), 1)]
     )
     children = np.full(last.size + 1, last.size, np.int64)
     for level, base, below in zip(levels[:-1], bases[:-1], bases[1:], strict=True):
