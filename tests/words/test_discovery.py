@@ -110,13 +110,8 @@ def test_segmentation_is_the_best_by_plain_dynamic_programming(price):
     from kexue.words.tokenizer import token_cuts
 
     codes = as_texts(texts).codes()
-    begins = nvbe.segment(
-        codes,
-        token_cuts(codes, "auto"),
-        nvbe.joining_characters("auto"),
-        max_length=4,
-        price=model.penalty,
-    )
+    cuts, joining = token_cuts(codes, "auto"), nvbe.joining_characters("auto")
+    begins = nvbe.lattice(codes, cuts, joining, max_length=4).segment(model.penalty)
     ends = np.flatnonzero(begins)
     edges = iter(zip(ends, [*ends[1:], codes.size], strict=True))
     for text in texts:

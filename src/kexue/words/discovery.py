@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kexue._core import check_choice, check_float, check_int, effective_jobs, parse_memory
+from kexue._core import (
+    InputError,
+    check_choice,
+    check_float,
+    check_int,
+    effective_jobs,
+    parse_memory,
+)
 from kexue.corpus import _span_kernels as spans
 from kexue.corpus.scripts import fold_table
 from kexue.corpus.texts import as_texts
-from kexue.words import nvbe
+from kexue.words import charlm, nvbe, solidity
+from kexue.words.pair import without_redundant
+from kexue.words.pricing import balanced_price
+from kexue.words.solidity import Spans
 from kexue.words.tokenizer import Atoms, UnigramTokenizer, token_cuts
 from kexue.words.tokens import Tokens, character_bits, word_table
 
@@ -20,27 +31,41 @@ from kexue.words.tokens import Tokens, character_bits, word_table
 # words of the January 1998 newspaper that lowers F1 by 0.2 at 0.38 M characters and raises it
 # by 0.3 at 0.77 M and 0.5 at 1.86 M (docs/words/discovery.md).
 LARGE_TEXT = 500_000
+Refine = Callable[[Spans], Spans]
+PAIR_PMI = 1.0  # nats: to first order, a pair of more shortens the code of the text
 
 
 class WordDiscoverer(TransformerMixin, BaseEstimator):
     r"""Find the words of raw text: the units that make it cheaper to write down.
 
-    The text is segmented twice over. First by the normalised variation of branching entropy:
-    a stretch of characters is a word so far as what precedes and follows it is free while
-    its inside is not; each word costs a price, which keeps a segmentation from falling apart
-    (`kexue.words.nvbe`). Then by hard EM of the unigram model: the text is segmented into its
-    most probable words, those are counted, and again until nothing changes.
+    The text is segmented twice over. First by statistics of its n-grams, the normalised
+    variation of branching entropy unless another method is chosen: a stretch of characters is
+    a word so far as what precedes and follows it is free while its inside is not; each word
+    costs a price, which keeps a segmentation from falling apart (`kexue.words.nvbe`). Then by
+    hard EM of the unigram model: the text is segmented into its most probable words, those are
+    counted, and again until nothing changes.
 
     Parameters
     ----------
-    method : {"nvbe"}
+    method : {"nvbe", "ngram", "pair", "charlm"}
+        How the text is segmented first. ``"ngram"``: wherever no frequent, solid n-gram covers
+        both sides (`kexue.words.solidity`). ``"pair"``: between characters that attract each
+        other little; words that their parts explain are then taken apart
+        (`kexue.words.pair`). ``"charlm"``: by the states of a character model
+        (`kexue.words.charlm`). They are there to compare with; docs/words/discovery.md says how
+        they did.
     max_length : int in [1, 8]
-        Longest word to be found in scripts without blanks, in characters.
+        Longest word to be found in scripts without blanks, in characters; of ``"ngram"`` and
+        ``"charlm"`` the longest n-gram, at least 2; ``"pair"`` does not use it.
     min_count : int or "auto"
         A word of two or more joined characters must occur this often. ``"auto"``: 2 from
         500,000 characters on, else 1.
-    penalty : float
-        Price of a word in the first step, nats; lower values make longer words.
+    min_pmi : float, sequence of float or "auto"
+        Least mutual information, nats: of ``"pair"`` a number, 1 by default; of ``"ngram"``
+        one for each length from 1 on, (0, 2, 4, 6, ...) by default. Not used by the others.
+    penalty : float or "mdl"
+        Price of a word in the first step of ``"nvbe"``, nats; lower values make longer words.
+        ``"mdl"`` takes it from the text, see `kexue.words.pricing`.
     max_rounds : int
         Most rounds of EM.
     atoms : {"auto", "character"}
@@ -66,6 +91,8 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         Bits per character of the text, coded by the size of its alphabet, by its characters
         and by its words, each code complete: every character and one symbol for the end of
         each document.
+    penalty_ : float
+        The price per word that was used; of method ``"nvbe"``.
     n_rounds_ : int
         Rounds of EM until the segmentation stood still, or `max_rounds`.
 
@@ -84,11 +111,12 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        method: Literal["nvbe"] = "nvbe",
+        method: Literal["nvbe", "ngram", "pair", "charlm"] = "nvbe",
         *,
         max_length: int = 4,
         min_count: int | Literal["auto"] = "auto",
-        penalty: float = -4.0,
+        min_pmi: float | Sequence[float] | Literal["auto"] = "auto",
+        penalty: float | Literal["mdl"] = -4.0,
         max_rounds: int = 6,
         atoms: Atoms = "auto",
         normalize: Literal["nfkc"] | None = "nfkc",
@@ -98,6 +126,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         self.method = method
         self.max_length = max_length
         self.min_count = min_count
+        self.min_pmi = min_pmi
         self.penalty = penalty
         self.max_rounds = max_rounds
         self.atoms = atoms
@@ -143,36 +172,61 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     ) -> tuple[UnigramTokenizer, np.ndarray, int]:
         joining = nvbe.joining_characters(self.atoms)
         cuts = token_cuts(codes, self.atoms)
-        if np.any(joining[folded]):
-            begins = nvbe.segment(
-                folded,
-                cuts,
-                joining,
-                max_length=self.max_length,
-                price=self.penalty,
-                memory=self.memory,
-                n_jobs=self.n_jobs,
-            )
-        else:
-            begins = cuts
-        starts = np.append(np.flatnonzero(begins), codes.size)
         min_count = self.min_count
         if min_count == "auto":
             min_count = 2 if codes.size >= LARGE_TEXT else 1
+        begins, lexicon = cuts, cast("Refine", _whole)
+        if np.any(joining[folded]):
+            begins, lexicon = self._first_segmentation(folded, cuts, joining, int(min_count))
+        starts = np.append(np.flatnonzero(begins), codes.size)
         rounds = 0
         while True:
-            tokenizer = self._lexicon(folded, starts, joining, int(min_count))
+            tokenizer = self._tokenizer(folded, starts, joining, int(min_count), lexicon)
             if rounds == self.max_rounds:
                 break
             improved = tokenizer.token_starts(codes)
             rounds += 1
             if np.array_equal(improved, starts):
                 return tokenizer, starts, rounds
-            starts = improved
+            starts, lexicon = improved, _whole
         return tokenizer, tokenizer.token_starts(codes), rounds
 
-    def _lexicon(
-        self, folded: np.ndarray, starts: np.ndarray, joining: np.ndarray, min_count: int
+    def _first_segmentation(
+        self, folded: np.ndarray, cuts: np.ndarray, joining: np.ndarray, min_count: int
+    ) -> tuple[np.ndarray, Refine]:
+        """Return where tokens begin, and what becomes of their first lexicon."""
+        memory, n_jobs = self.memory, self.n_jobs
+        if self.method == "charlm":
+            begins = charlm.segment(
+                folded, cuts, joining, max_length=self.max_length, memory=memory, n_jobs=n_jobs
+            )
+            return begins, _whole
+        if self.method == "nvbe":
+            lattice = nvbe.lattice(
+                folded, cuts, joining, max_length=self.max_length, memory=memory, n_jobs=n_jobs
+            )
+            if isinstance(self.penalty, str):
+                self.penalty_ = balanced_price(lattice, folded)
+            else:
+                self.penalty_ = float(self.penalty)
+            return lattice.segment(self.penalty_), _whole
+        longest: int = self.max_length
+        least: Any = solidity.SOLID if self.min_pmi == "auto" else self.min_pmi
+        if self.method == "pair":
+            longest, least = 2, (0.0, PAIR_PMI if self.min_pmi == "auto" else self.min_pmi)
+        ngrams = solidity.accept(
+            folded, joining, longest, min_count, least, memory=memory, n_jobs=n_jobs
+        )
+        refine = without_redundant if self.method == "pair" else ngrams.checked
+        return ngrams.segment(folded, cuts), refine
+
+    def _tokenizer(
+        self,
+        folded: np.ndarray,
+        starts: np.ndarray,
+        joining: np.ndarray,
+        min_count: int,
+        lexicon: Refine,
     ) -> UnigramTokenizer:
         """Count the words of a segmentation; single characters and whole runs all stay."""
         tokens = Tokens.from_starts(folded, starts)
@@ -182,20 +236,44 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         )
         symbols, offsets = spans.gather_spans(folded, starts, tokens.first[kept])
         return UnigramTokenizer.from_spans(
-            symbols, offsets, tokens.counts[kept], atoms=self.atoms, normalize=self.normalize
+            *lexicon((symbols, offsets, tokens.counts[kept])),
+            atoms=self.atoms,
+            normalize=self.normalize,
         )
 
     def _check_parameters(self) -> None:
-        check_choice("method", self.method, ("nvbe",))
-        check_int("max_length", self.max_length, minimum=1, maximum=8)
+        check_choice("method", self.method, ("nvbe", "ngram", "pair", "charlm"))
+        shortest = 2 if self.method in ("ngram", "charlm") else 1
+        check_int("max_length", self.max_length, minimum=shortest, maximum=8)
         if self.min_count != "auto":
             check_int("min_count", self.min_count, minimum=1)
-        check_float("penalty", self.penalty)
+        if self.penalty != "mdl":
+            check_float("penalty", self.penalty)
+        self._check_min_pmi()
         effective_jobs(self.n_jobs)
         check_int("max_rounds", self.max_rounds, minimum=0)
         check_choice("atoms", self.atoms, ("auto", "character"))
         check_choice("normalize", self.normalize, ("nfkc", None))
         parse_memory(self.memory)
+
+    def _check_min_pmi(self) -> None:
+        if isinstance(self.min_pmi, str):
+            check_choice("min_pmi", self.min_pmi, ("auto",))
+        elif self.method == "ngram":
+            values = list(self.min_pmi) if isinstance(self.min_pmi, Sequence) else []
+            if len(values) < self.max_length:
+                raise InputError(
+                    "min_pmi must hold a number for each length up to max_length="
+                    f"{self.max_length} with method='ngram', got {self.min_pmi!r}"
+                )
+            for value in values:
+                check_float("min_pmi", value)
+        else:
+            check_float("min_pmi", self.min_pmi)
+
+
+def _whole(words: Spans) -> Spans:
+    return words
 
 
 def in_sample_ledger(tokens: Tokens) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from kexue.corpus.counting import count_code_points, encode_ids
 from kexue.corpus.ngrams import NGramCounts
 from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _nvbe_kernels as kernels
+from kexue.words._tries import flat_trie
 
 
 def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
@@ -50,20 +52,51 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return values - values.mean() if values.size else values
 
 
-def segment(
+class Lattice(NamedTuple):
+    """A text with the scores of all its possible words.
+
+    Attributes
+    ----------
+    ids : unsigned integer array of shape (n,)
+        Character ids, 0 for what does not join.
+    cuts : bool array of shape (n,)
+        Where tokens may begin.
+    last, children, scores, bases
+        The n-grams as a trie, see `_nvbe_kernels.best_scored_path`.
+    """
+
+    ids: np.ndarray
+    cuts: np.ndarray
+    last: np.ndarray
+    children: np.ndarray
+    scores: np.ndarray
+    bases: np.ndarray
+
+    def segment(self, price: float) -> np.ndarray:
+        r"""Return where tokens begin, bool of shape (n,).
+
+        Maximises :math:`\sum_w (l_w a(w) + \lambda)` over all segmentations.
+
+        Parameters
+        ----------
+        price : float
+            :math:`\lambda`, nats; added for each word, so negative values make longer words.
+        """
+        begins = np.empty(self.ids.size, bool)
+        kernels.best_scored_path(*self, price, begins)
+        return begins
+
+
+def lattice(
     codes: np.ndarray,
     cuts: np.ndarray,
     joining: np.ndarray,
     *,
     max_length: int,
-    price: float,
     memory: int | str = "2GB",
     n_jobs: int | None = None,
-) -> np.ndarray:
-    r"""Segment the text that is being learned from, for the greatest total autonomy.
-
-    Maximises :math:`\sum_w (l_w a(w) + \lambda)` over all segmentations into n-grams of up
-    to `max_length` characters.
+) -> Lattice:
+    """Measure how much every n-gram of a text behaves like a word.
 
     Parameters
     ----------
@@ -74,27 +107,20 @@ def segment(
     joining : bool array of shape (n_code_points,)
         Which code points join into words.
     max_length : int
-    price : float
-        :math:`\lambda`, nats; added for each word, so negative values make longer words.
-
-    Returns
-    -------
-    bool array of shape (n,)
-        True where a token begins.
+        Longest word, characters.
     """
     counts = count_code_points(
         [codes],
         max_length + 1,
         boundary=lambda distinct: ~joining[distinct],
-        entropies=True,
         memory=memory,
         n_jobs=n_jobs,
     )
-    ids = encode_ids(codes, counts.alphabet)
-    last, children, scores, bases = _score_trie(counts, max_length)
-    begins = np.empty(codes.size, bool)
-    kernels.best_scored_path(ids, cuts, last, children, scores, bases, price, begins)
-    return begins
+    last, children, bases = flat_trie(counts, max_length)
+    scores = np.concatenate(
+        [order * values for order, values in enumerate(autonomies(counts, max_length), 1)]
+    )
+    return Lattice(encode_ids(codes, counts.alphabet), cuts, last, children, scores, bases)
 
 
 def joining_characters(atoms: str) -> np.ndarray:
@@ -103,20 +129,3 @@ def joining_characters(atoms: str) -> np.ndarray:
     if atoms == "character":
         return classes != OTHER
     return (classes == JOINING) | (classes == EXTENDING)
-
-
-def _score_trie(
-    counts: NGramCounts, max_length: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lay the n-grams out as a trie: each knows where its extensions lie, and its score."""
-    levels = counts.levels[1 : max_length + 1]
-    sizes = [level.counts.size for level in levels]
-    bases = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    last = np.concatenate([level.last for level in levels])
-    scores = np.concatenate(
-        [order * values for order, values in enumerate(autonomies(counts, max_length), 1)]
-    )
-    children = np.full(last.size + 1, last.size, np.int64)
-    for level, base, below in zip(levels[:-1], bases[:-1], bases[1:], strict=True):
-        children[base : base + level.counts.size] = below + level.children[:-1]
-    return last, children, scores, bases

@@ -137,6 +137,9 @@ def word_table(tokens: Tokens) -> pl.DataFrame:
 def _neighbour_entropies(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
     """Return the entropy of the token before and after each type, bits, (n_types,) each."""
     walk = tokens.ids[~tokens.blank[tokens.ids]]
+    if tokens.end_id is not None:
+        # before the first document too, so that their order does not matter
+        walk = np.append(tokens.end_id, walk)
     if walk.size < 2:
         zeros = np.zeros(tokens.first.size)
         return zeros, zeros
