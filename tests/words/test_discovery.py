@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from kexue._core import InputError
 from kexue.corpus import count_ngrams
 from kexue.words import UnigramTokenizer, WordDiscoverer, nvbe, segmentation_score
-from kexue.words.nvbe import autonomies
+from kexue.words.nvbe import word_scores
 
 POEM = ["月下独酌花间一壶酒", "独酌无相亲", "花间一壶酒独酌", "举杯邀明月", "明月花间"]
 
@@ -89,7 +89,7 @@ def brute_force_path(text, counts, price):
     score = {}
     for order in range(1, 5):
         names = counts.to_polars(order)["ngram"].to_list()
-        score.update(zip(names, order * autonomies(counts, 4)[order - 1], strict=True))
+        score.update(zip(names, word_scores(counts, 4)[order - 1], strict=True))
     best = [(0.0, [])]
     for end in range(1, len(text) + 1):
         best.append(
@@ -130,7 +130,7 @@ def brute_force_score(tokens, counts, price):
     total = 0.0
     for token in tokens:
         row = counts.to_polars(len(token))["ngram"].to_list().index(token)
-        total += len(token) * autonomies(counts, 4)[len(token) - 1][row] + price
+        total += word_scores(counts, 4)[len(token) - 1][row] + price
     return total
 
 

@@ -1,16 +1,21 @@
 """The unigram tokenizer: lossless, and the best of all segmentations."""
 
+import gc
 import json
+import lzma
 import math
 import time
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kexue._core import InputError
 from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes, fold_table
+from kexue.corpus.texts import decode_codes, encode_text
 from kexue.words import UnigramTokenizer
 
 CLASSES = character_classes()
@@ -85,14 +90,131 @@ def test_finds_the_best_of_all_segmentations(words, text, atoms):
     assert tokenizer.bits(text) == pytest.approx(bits, abs=1e-9)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(PIECES, st.integers(1, 9), min_size=1, max_size=8),
+    st.text("红楼梦ab 1２!④。\u3099", max_size=60),
+    st.sampled_from(["auto", "character"]),
+)
+def test_blocks_of_a_long_text_do_not_show(words, text, atoms):
+    tokenizer = UnigramTokenizer(words, atoms=atoms)
+    whole = tokenizer.tokenize(text)
+    for block in (1, 7):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("kexue.words._lexicon.BLOCK", block)
+            assert tokenizer.tokenize(text) == whole
+
+
+ANYTHING = st.text(
+    st.characters() | st.sampled_from("红楼梦a1１ \0\t\u2028\u3099\ud800😀e\u0301\u200d"),
+    max_size=40,
+)
+MIXED = {"红楼": 3, "the": 9, "a b": 2, "😀": 1, "e\u0301": 1, "\0": 2, "\ud800": 1, "1": 4}
+
+
 @settings(max_examples=1000, deadline=None)
-@given(st.text(st.characters(), max_size=60))
-def test_round_trip_of_any_text(text):
-    tokenizer = UnigramTokenizer({"红楼": 3, "the": 9, "a b": 2, "😀": 1})
-    assert "".join(tokenizer.tokenize(text)) == text
-    edges = tokenizer.offsets(text)
-    assert [text[a:b] for a, b in edges] == tokenizer.tokenize(text)
-    assert all(a < b for a, b in edges)
+@given(
+    st.lists(ANYTHING, min_size=10, max_size=10),
+    st.sampled_from(["auto", "character"]),
+    st.sampled_from(["nfkc", None]),
+)
+def test_round_trip_of_ten_thousand_texts(texts, atoms, normalize):
+    tokenizer = UnigramTokenizer(MIXED, atoms=atoms, normalize=normalize)
+    many = tokenizer.transform(texts)
+    ids = tokenizer.encode_batch(texts)
+    for text, tokens, numbers in zip(texts, many, ids, strict=True):
+        assert "".join(tokens) == text
+        edges = tokenizer.offsets(text)
+        assert [text[a:b] for a, b in edges] == tokens == tokenizer.tokenize(text)
+        assert all(a < b for a, b in edges)
+        assert numbers.tolist() == tokenizer.encode(text).tolist()
+        decoded = tokenizer.decode(numbers)
+        assert decoded == text if normalize is None else fold(decoded) == fold(text)
+
+
+def test_ids_are_words_then_characters_then_bytes():
+    tokenizer = UnigramTokenizer({"红楼": 3, "梦": 3, "abc": 5, "x梦": 1})
+    assert tokenizer.vocabulary == ["abc", "梦", "红楼", "x梦", *"abcx楼红"]
+    n = len(tokenizer.vocabulary)
+    assert tokenizer.encode("红楼梦").tolist() == [2, 1]
+    assert tokenizer.encode("楼").tolist() == [8]
+    assert tokenizer.encode("é").tolist() == [n + 0xC3, n + 0xA9]
+    # looked up as it is spelled in the lexicon, and decoded so
+    assert tokenizer.decode(tokenizer.encode("ＡｂｃＹ, ａｂｃ")) == "ＡbcＹ, abc"
+    assert tokenizer.encode("").dtype == np.int32
+    assert tokenizer.decode([]) == ""
+    assert tokenizer.decode([n + 0xE6, n + 0xA2, 1]) == "\ufffd梦"
+    again = UnigramTokenizer(dict(reversed(tokenizer.words.items())))
+    assert again.vocabulary == tokenizer.vocabulary
+
+
+@pytest.mark.parametrize("n_jobs", [2, 3, -1])
+def test_threads_do_not_show(n_jobs, monkeypatch):
+    tokenizer = UnigramTokenizer({"红楼": 3, "梦": 2, "ab": 1})
+    texts = ["红楼梦ab楼", "", "x", "梦" * 50, "红楼ｘ"] * 9
+    alone = tokenizer.transform(texts)
+    assert tokenizer.transform(texts, n_jobs=n_jobs) == alone
+    assert [ids.tolist() for ids in tokenizer.encode_batch(texts, n_jobs=n_jobs)] == [
+        tokenizer.encode(text).tolist() for text in texts
+    ]
+    monkeypatch.setattr("kexue.words.tokenizer.BATCH", 3)
+    assert tokenizer.transform(texts, n_jobs=n_jobs) == alone
+    assert tokenizer.transform([], n_jobs=n_jobs) == []
+
+
+def test_tokenizing_leaves_the_collector_as_it_was():
+    tokenizer = UnigramTokenizer({"红楼": 3})
+    for turn in (gc.disable, gc.enable):
+        turn()
+        before = gc.isenabled()
+        tokenizer.transform(["红楼梦"])
+        assert gc.isenabled() is before
+
+
+@pytest.mark.parametrize(("size", "letters"), [(3000, 2), (3000, 40), (500, 4000)])
+def test_every_word_of_a_large_lexicon_is_found(size, letters):
+    rng = np.random.default_rng(0)
+    words = {
+        "".join(map(chr, 0x4E00 + rng.integers(0, letters, rng.integers(1, 9)))): 1
+        for _ in range(size)
+    }
+    tokenizer = UnigramTokenizer(words)
+    symbols, offsets, _ = tokenizer.lexicon
+    lattice = tokenizer._lexicon
+    for word in words:
+        # a word as a text: the longest token from its start is the whole
+        first, ends, found = lattice.edges(encode_text(word))
+        here = slice(first[0], first[1])
+        assert ends[here][-1] == len(word)
+        k = found[here][-1]
+        assert decode_codes(symbols[offsets[k] : offsets[k + 1]]) == word
+        inside = {word[:end] for end in ends[here][found[here] >= 0]}
+        assert inside == {word[:end] for end in range(1, len(word) + 1) if word[:end] in words}
+
+
+def test_agrees_with_a_plain_search_on_a_novel(data):
+    with lzma.open(data("zh-novels/hongloumeng.txt.xz"), "rt", encoding="utf-8") as file:
+        lines = file.read(60_000).splitlines()
+    grams = Counter(
+        line[i : i + n] for n in range(1, 5) for line in lines for i in range(len(line))
+    )
+    words = {gram: n for gram, n in grams.items() if n > 2 or len(gram) == 1}
+    tokenizer = UnigramTokenizer(words, atoms="character")
+    bits = {word: -math.log2(n / tokenizer.total) for word, n in tokenizer.words.items()}
+    longest = max(map(len, bits))
+    total = 0.0
+    for line in lines:
+        best = [0.0]
+        for end in range(1, len(line) + 1):
+            ways = ((end - k, fold(line[end - k : end])) for k in range(1, min(longest, end) + 1))
+            best.append(min(best[i] + bits.get(w, math.inf) for i, w in ways))
+        assert tokenizer.bits(line) == pytest.approx(best[-1], abs=1e-6)
+        total += best[-1]
+    assert total > 50_000
+    # line ends are in no word, so one text of all lines has the tokens of each
+    ended = UnigramTokenizer({**words, "\n": 1}, atoms="character")
+    tokens = [token for line in lines for token in (*ended.tokenize(line), "\n")]
+    assert ended.tokenize("".join(f"{line}\n" for line in lines)) == tokens
 
 
 @settings(max_examples=200, deadline=None)
@@ -191,6 +313,20 @@ def _bad_file(tmp_path, content):
         ),
         (lambda _: UnigramTokenizer({"a": 1}).transform([1]), TypeError, r"texts\[0\] must be str"),
         (lambda _: UnigramTokenizer({"a": 1}).transform("a"), TypeError, "got one str"),
+        (
+            lambda _: UnigramTokenizer({"a": 1}).transform(["a"], n_jobs=0),
+            InputError,
+            "n_jobs must be an int >= 1",
+        ),
+        (lambda _: UnigramTokenizer({"a": 1}).encode(1), TypeError, "text must be a str, got int"),
+        (
+            lambda _: UnigramTokenizer({"a": 1}).decode([0, 257]),
+            InputError,
+            r"ids must be in \[0, 256\], got 257 at index 1",
+        ),
+        (lambda _: UnigramTokenizer({"a": 1}).decode([-1]), InputError, "got -1 at index 0"),
+        (lambda _: UnigramTokenizer({"a": 1}).decode([0.5]), InputError, "a sequence of int"),
+        (lambda _: UnigramTokenizer({"a": 1}).decode([[0]]), InputError, r"shape \(1, 1\)"),
         (lambda _: UnigramTokenizer.load(Path("absent.json")), FileNotFoundError, "absent.json"),
         (lambda t: UnigramTokenizer.load(_bad_file(t, "{}")), InputError, "is not a tokenizer"),
         (lambda t: UnigramTokenizer.load(_bad_file(t, "\x80")), InputError, "is not a tokenizer"),

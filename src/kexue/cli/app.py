@@ -7,7 +7,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -95,7 +95,7 @@ Column = Annotated[str | None, typer.Option(help="Column of a table that holds t
 DocumentsOption = Annotated[Documents, typer.Option(help="What one document is.")]
 Errors = Annotated[str, typer.Option(help="What to do about undecodable bytes: strict or replace.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of the files.")]
-MaxLength = Annotated[int, typer.Option(help="Longest word in scripts without blanks, 1 to 4.")]
+MaxLength = Annotated[int, typer.Option(help="Longest word in scripts without blanks, 1 to 8.")]
 Memory = Annotated[str, typer.Option(help="Most memory for counting.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Threads; -1 means all processors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no ledger.")]
@@ -210,7 +210,18 @@ def words(
     paths: Paths,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A .parquet, .csv or .tsv file.", show_default="TSV"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .parquet, .csv, .tsv or .jsonl file.",
+            show_default="TSV, or the first rows to a terminal",
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .json file for the tokenizer, for `kexue segment`.", show_default="none"
+        ),
     ] = None,
     column: Column = None,
     documents: DocumentsOption = Documents.auto,
@@ -220,7 +231,7 @@ def words(
     min_count: Annotated[
         int | None, typer.Option(help="Least uses of a joined word.", show_default="1 or 2 by size")
     ] = None,
-    penalty: Annotated[float, typer.Option(help="Price of a word, nats.")] = -4.0,
+    penalty: Annotated[float, typer.Option(help="Price of a word, nats.")] = -5.0,
     memory: Memory = "2GB",
     jobs: Jobs = -1,
 ) -> None:
@@ -231,11 +242,9 @@ def words(
     save over characters; bits_net, that less the price of its entry in the lexicon.
     """
     with exit_codes():
-        from kexue._core import InputError, atomic_path
+        from kexue.cli.words import check_output, write_words
 
-        writers = {".parquet": "write_parquet", ".csv": "write_csv", ".tsv": "write_csv"}
-        if output is not None and output.suffix not in writers:
-            raise InputError(f"-o must name a .parquet, .csv or .tsv file, got {output}")
+        check_output(output, tokenizer)
         from kexue.words import WordDiscoverer
 
         model = WordDiscoverer(
@@ -247,14 +256,9 @@ def words(
         ).fit(_read(paths, column, documents, encoding, errors))
         # blanks and the end of a document are tokens too, but nobody looks for them in a list
         table = model.words_.filter(model.words_["word"].str.strip_chars() != "")
-        tsv: dict[str, Any] = {"separator": "\t", "quote_style": "never", "float_precision": 3}
-        if output is None:
-            sys.stdout.write(table.write_csv(**tsv))
-            return
-        formats = {".tsv": tsv, ".csv": {"float_precision": 3}}
-        with atomic_path(output) as temporary, open(temporary, "wb") as file:
-            getattr(table, writers[output.suffix])(file, **formats.get(output.suffix, {}))
-        typer.echo(f"{table.height:,} words: {output}", err=True)
+        if tokenizer is not None:
+            model.tokenizer_.save(tokenizer)
+        write_words(table, output)
 
 
 @app.command()
@@ -263,7 +267,10 @@ def segment(
     model: Annotated[
         Path, typer.Option("--model", "-m", help="Folder of an atlas, or a tokenizer.json.")
     ] = ...,  # type: ignore[assignment]
-    separator: Annotated[str, typer.Option("--sep", help="Put between words.")] = " ",
+    separator: Annotated[
+        str, typer.Option("--separator", "--sep", help="Put between words.")
+    ] = " ",
+    ids: Annotated[bool, typer.Option("--ids", help="Write the ids of words and bytes.")] = False,
     column: Column = None,
     documents: DocumentsOption = Documents.auto,
     encoding: Encoding = "utf-8",
@@ -271,19 +278,85 @@ def segment(
 ) -> None:
     """Write texts with their words apart, one document a line, to standard output.
 
-    Empty lines are no documents; a line end inside a document becomes a blank.
+    Lines of standard input are written as soon as they have come, and every line is one, empty
+    ones too. Of files, empty lines are no documents; a line end inside a document becomes a blank.
     """
     with exit_codes():
-        from kexue.atlas.files import check_atlas
-        from kexue.words import UnigramTokenizer
+        from kexue.cli.segmenting import segment_stream
 
-        if model.is_dir():
-            check_atlas(model)
-            model = model / "tokenizer.json"
-        tokenizer = UnigramTokenizer.load(model)
-        for document in _read(paths or ["-"], column, documents, encoding, errors):
-            line = separator.join(tokenizer.tokenize(document))
-            sys.stdout.write(" ".join(line.splitlines()) + "\n")
+        segment_stream(
+            paths or ["-"],
+            model,
+            separator,
+            ids=ids,
+            options={
+                "column": column,
+                "documents": documents.value,
+                "encoding": encoding,
+                "errors": errors,
+            },
+        )
+
+
+@app.command()
+def parse(
+    paths: OptionalPaths = None,
+    learn: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--learn",
+            "-l",
+            help="Text to learn templates from; may be given several times.",
+            show_default="the text itself",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Folder of an atlas, or a tokenizer.json.",
+            show_default="words are discovered",
+        ),
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print the templates, most bits saved first.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One tree a line, as JSON.")] = False,
+    window: Annotated[int, typer.Option(help="Largest distance of linked words.")] = 5,
+    min_count: Annotated[int, typer.Option(help="Least uses of a template.")] = 5,
+    min_pmi: Annotated[float, typer.Option(help="PMI above which words are linked, nats.")] = 2.0,
+    column: Column = None,
+    documents: DocumentsOption = Documents.auto,
+    encoding: Encoding = "utf-8",
+    errors: Errors = "strict",
+    jobs: Jobs = -1,
+) -> None:
+    """Learn sentence templates such as "[X] of [X]" and write the tree of every sentence.
+
+    Sentences end at punctuation. A line of a tree is a template; what fills its slots is indented
+    under it, words that no template covers stand for themselves, and a + is a row of several.
+    """
+    with exit_codes():
+        from kexue.cli.parsing import write_trees
+
+        write_trees(
+            paths=paths or ["-"],
+            learn=learn or [],
+            model=model,
+            window=window,
+            min_count=min_count,
+            min_pmi=min_pmi,
+            listed=listed,
+            as_json=as_json,
+            jobs=jobs,
+            options={
+                "column": column,
+                "documents": documents.value,
+                "encoding": encoding,
+                "errors": errors,
+            },
+        )
 
 
 @app.command()

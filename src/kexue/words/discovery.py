@@ -116,7 +116,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         max_length: int = 4,
         min_count: int | Literal["auto"] = "auto",
         min_pmi: float | Sequence[float] | Literal["auto"] = "auto",
-        penalty: float | Literal["mdl"] = -4.0,
+        penalty: float | Literal["mdl"] = -5.0,
         max_rounds: int = 6,
         atoms: Atoms = "auto",
         normalize: Literal["nfkc"] | None = "nfkc",

@@ -12,6 +12,10 @@ from kexue.corpus.ngrams import NGramCounts
 from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _nvbe_kernels as kernels
 from kexue.words._tries import flat_trie
+from kexue.words.solidity import SOLID, solidity
+
+SOLIDITY_WEIGHT = 1.5
+PRIOR_COUNT = 2.0
 
 
 def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
@@ -48,6 +52,29 @@ def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
     return found
 
 
+def word_scores(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
+    r"""Return what each n-gram is worth as a word, nats, for every order.
+
+    With :math:`s(w)` its solidity (`kexue.words.solidity`), infinite for single characters, which
+    have no such term, and :math:`N_w` its count:
+
+    .. math:: \bigl(l_w\, a(w) + 1.5\, (s(w) - 2 (l_w - 1))\bigr) \frac{N_w}{N_w + 2}
+
+    Autonomy looks at the edges of a word, solidity at its inside; the last factor holds back
+    what was measured on few occurrences, where entropies come out too low. Weights and factor
+    are kexue's own, chosen in docs/words/experiments.md.
+    """
+    solid = solidity(counts, max_length)
+    scores = []
+    for order, values in enumerate(autonomies(counts, max_length), 1):
+        score = order * values
+        if order > 1:
+            score += SOLIDITY_WEIGHT * (solid[order - 1] - SOLID[order - 1])
+        number = counts.levels[order].counts
+        scores.append(score * (number / (number + PRIOR_COUNT)))
+    return scores
+
+
 def _centred(values: np.ndarray) -> np.ndarray:
     return values - values.mean() if values.size else values
 
@@ -75,7 +102,7 @@ class Lattice(NamedTuple):
     def segment(self, price: float) -> np.ndarray:
         r"""Return where tokens begin, bool of shape (n,).
 
-        Maximises :math:`\sum_w (l_w a(w) + \lambda)` over all segmentations.
+        Maximises the sum of `word_scores` plus :math:`\lambda` for each word.
 
         Parameters
         ----------
@@ -117,9 +144,7 @@ def lattice(
         n_jobs=n_jobs,
     )
     last, children, bases = flat_trie(counts, max_length)
-    scores = np.concatenate(
-        [order * values for order, values in enumerate(autonomies(counts, max_length), 1)]
-    )
+    scores = np.concatenate(word_scores(counts, max_length))
     return Lattice(encode_ids(codes, counts.alphabet), cuts, last, children, scores, bases)
 
 

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from kexue._core import InputError, check_choice, check_texts_argument, write_text
-from kexue.corpus import _span_kernels as spans
-from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes, fold_table
-from kexue.corpus.texts import DOCUMENT_END, as_texts, decode_codes, encode_text
-from kexue.words import _lattice_kernels as kernels
+from kexue._core import (
+    InputError,
+    check_choice,
+    check_float,
+    check_int,
+    check_seed,
+    check_texts_argument,
+    effective_jobs,
+    write_text,
+)
+from kexue.corpus.scripts import fold_table
+from kexue.corpus.texts import DOCUMENT_END, as_texts, encode_text
+from kexue.words import _sampling_kernels as sampling
+from kexue.words._lexicon import Lexicon
+from kexue.words._reading import Atoms, objects, token_cuts
+from kexue.words._vocabulary import Vocabulary
 
-Atoms = Literal["auto", "character"]
-# Costs are whole multiples of 2**-24 bit: sums and ties are exact and the same everywhere,
-# and 2**38 bits of text fit into an int64.
-COST_UNIT = 2.0**-24
+if TYPE_CHECKING:
+    import tokenizers
+
+__all__ = ["Atoms", "UnigramTokenizer", "token_cuts"]
+
 # Counts pass through float64 on their way to costs
 MAX_TOTAL = 2**53
-BATCH = 1 << 20  # characters
+BATCH = 1 << 18  # characters
 FORMAT = "kexue-unigram-1"
 
 
@@ -53,6 +69,8 @@ class UnigramTokenizer:
         The lexicon as it is looked up; words that only differ in form are added up.
     total : int
         Sum of the counts.
+    vocabulary : list of str
+        What `encode` numbers; the 256 bytes come after it.
 
     Raises
     ------
@@ -66,6 +84,13 @@ class UnigramTokenizer:
     ['红楼', '梦', ',', ' ', '1791', '年']
     >>> tokenizer.offsets("红楼梦")
     [(0, 2), (2, 3)]
+    >>> tokenizer.decode(tokenizer.encode("红楼梦"))
+    '红楼梦'
+
+    References
+    ----------
+    Kudo, Subword regularization: improving neural network translation models with multiple
+    subword candidates, ACL 2018. kexue.fm, archives/3956.
     """
 
     def __init__(
@@ -88,11 +113,12 @@ class UnigramTokenizer:
                 raise InputError(f"the count of {word!r} must be an int >= 1, got {count!r}")
         if sum(map(int, words.values())) >= MAX_TOTAL:
             raise InputError("the counts of words must sum to less than 2**53")
-        spelled = encode_text("".join(words))
+        codes = encode_text("".join(words))
         ends = np.cumsum([len(word) for word in words])
         starts = np.concatenate(([0], ends)).astype(np.int64)
         counts = np.fromiter(words.values(), np.int64, len(words))
-        self._learn(self._fold(spelled), starts, counts)
+        codes = fold_table()[codes] if self.normalize else codes
+        self._lexicon = Lexicon(codes, starts, counts, self.atoms, self.normalize)
 
     @classmethod
     def from_spans(
@@ -116,39 +142,34 @@ class UnigramTokenizer:
         """
         tokenizer = cls.__new__(cls)
         tokenizer.atoms, tokenizer.normalize = atoms, normalize
-        tokenizer._learn(symbols, offsets, counts)
+        tokenizer._lexicon = Lexicon(symbols, offsets, counts, atoms, normalize)
         return tokenizer
 
     @property
     def lexicon(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The arguments of `from_spans` that make this tokenizer again."""
-        return self._symbols, self._offsets, self._counts
+        return self._lexicon.symbols, self._lexicon.offsets, self._lexicon.counts
 
-    def _learn(self, codes: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> None:
-        ids, first = spans.encode_spans(codes, starts)
-        self._counts = np.bincount(ids, counts).astype(np.int64)
-        self.total = int(self._counts.sum())
-        self._symbols, self._offsets = spans.gather_spans(codes, starts, first)
-        self._hashes = spans.hash_spans(self._symbols, self._offsets)
-        capacity = 1 << max(4, int(4 * first.size - 1).bit_length())
-        self._slots = spans.index_hashes(self._hashes, capacity)
-        cuts = token_cuts(self._symbols, self.atoms)
-        self._compound = kernels.find_compounds(self._offsets, cuts)
-        self._longest = kernels.longest_by_first(
-            self._symbols, self._offsets, self._compound, 2**16
-        )
-        bits = -np.log2(self._counts / self.total)
-        self._costs = np.round(bits / COST_UNIT).astype(np.int64)
-        self._unknown = round(np.log2(2 * self.total) / COST_UNIT)
+    @property
+    def total(self) -> int:
+        """Sum of the counts."""
+        return self._lexicon.total
 
     @property
     def words(self) -> dict[str, int]:
         """The lexicon, most frequent words first; ties by code points."""
-        text = decode_codes(self._symbols)
-        offsets = self._offsets.tolist()
-        spelled = [text[a:b] for a, b in itertools.pairwise(offsets)]
-        pairs = zip(spelled, self._counts.tolist(), strict=True)
-        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+        counts = self._lexicon.counts[self._lexicon.order].tolist()
+        return dict(zip(self._lexicon.ordered(), counts, strict=True))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words in the order of `words`, then other characters of theirs, by code point."""
+        return self._vocabulary.entries
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        characters = set(map(chr, self._lexicon.alphabet.tolist()))
+        return Vocabulary(self._lexicon.ordered(), characters)
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of `text`; joined, they are `text` again."""
@@ -156,52 +177,171 @@ class UnigramTokenizer:
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Return begin and end of every token of `text`, in characters."""
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {type(text).__name__}")
-        starts = self.token_starts(encode_text(text)).tolist()
-        return list(itertools.pairwise(starts))
+        return list(itertools.pairwise(self._lexicon.segment(_codes_of(text)).starts.tolist()))
 
-    def transform(self, texts: Iterable[str]) -> list[list[str]]:
-        """Return the tokens of every text; `texts` may be what `as_texts` takes, too."""
-        check_texts_argument(texts)
-        if callable(texts) or isinstance(texts, Path):
-            texts = as_texts(texts)
+    def transform(self, texts: Iterable[str], *, n_jobs: int | None = None) -> list[list[str]]:
+        """Return the tokens of every text.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            Or whatever else `kexue.corpus.as_texts` takes.
+        n_jobs : int or None
+            Threads for the search, None meaning 1, -1 all processors. Making the strings takes
+            about as long and is one thread's work.
+        """
+        jobs = effective_jobs(n_jobs)
         tokens: list[list[str]] = []
-        batch: list[str] = []
-        size = 0
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"texts[{index}] must be str, got {type(text).__name__}")
-            batch.append(text)
-            size += len(text) + 1
-            if size >= BATCH:
-                tokens += self._tokenize_batch(batch)
-                batch, size = [], 0
-        return tokens + self._tokenize_batch(batch)
+        for batch in _batches(texts, jobs):
+            joined = "".join(batch)
+            bounds = _bounds(batch)
+            found = self._lexicon.segment(encode_text(joined), bounds, jobs)
+            with _no_garbage_collection():
+                strings = self._lexicon.strings(joined, found)
+                edges = np.searchsorted(found.starts, bounds).tolist()
+                tokens += [strings[a:b].tolist() for a, b in itertools.pairwise(edges)]
+        return tokens
 
-    def _tokenize_batch(self, texts: list[str]) -> list[list[str]]:
-        """Tokenize many texts in one call of the kernel; a call costs more than a short text."""
-        joined = "".join(f"{text}\0" for text in texts)
-        ends = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) - 1
-        codes = encode_text(joined)
-        codes[ends] = DOCUMENT_END
-        starts = self.token_starts(codes)
-        pieces = [joined[begin:end] for begin, end in itertools.pairwise(starts.tolist())]
-        closing = np.searchsorted(starts, ends).tolist()
-        return [pieces[a + 1 : b] for a, b in itertools.pairwise([-1, *closing])]
+    def encode(self, text: str) -> np.ndarray:
+        """Return the ids of the tokens of `text`, int32 of shape (n_ids,).
+
+        An id is an index into `vocabulary`. A token that is not in it is spelled in UTF-8, byte b
+        having the id ``len(vocabulary) + b``.
+        """
+        codes = _codes_of(text)
+        return self._encode(codes, np.array([0, codes.size]), 1)[0]
+
+    def encode_batch(self, texts: Iterable[str], *, n_jobs: int | None = None) -> list[np.ndarray]:
+        """Return what `encode` does for every text; parameters as in `transform`."""
+        jobs = effective_jobs(n_jobs)
+        ids: list[np.ndarray] = []
+        for batch in _batches(texts, jobs):
+            ids += self._encode(encode_text("".join(batch)), _bounds(batch), jobs)
+        return ids
+
+    def _encode(self, codes: np.ndarray, bounds: np.ndarray, n_jobs: int) -> list[np.ndarray]:
+        found = self._lexicon.segment(codes, bounds, n_jobs)
+        ids = self._ranks[found.words]
+        edges = np.searchsorted(found.starts, bounds)
+        unknown = np.flatnonzero(found.words < 0)
+        if unknown.size:
+            spelled = [
+                self._vocabulary.spell(
+                    self._lexicon.spell(codes[found.starts[k] : found.starts[k + 1]])
+                )
+                for k in unknown
+            ]
+            sizes = np.ones(ids.size, np.int64)
+            sizes[unknown] = list(map(len, spelled))
+            begins = np.concatenate(([0], np.cumsum(sizes)))
+            ids = np.repeat(ids, sizes)
+            ids[ids < 0] = list(itertools.chain.from_iterable(spelled))
+            edges = begins[edges]
+        return [ids[a:b] for a, b in itertools.pairwise(edges.tolist())]
+
+    @cached_property
+    def _ranks(self) -> np.ndarray:
+        """The id of every word and, last, -1 for none, int32 of shape (n_words + 1,)."""
+        ranks = np.full(len(self) + 1, -1, np.int32)
+        ranks[self._lexicon.order] = np.arange(len(self))
+        return ranks
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Return the text of `ids`.
+
+        ``decode(encode(text))`` is `text`; with ``normalize="nfkc"``, `text` with every character
+        in the form by which it was looked up. Bytes that are no UTF-8 become U+FFFD.
+
+        Raises
+        ------
+        InputError
+            If `ids` are not integers from 0 to ``len(vocabulary) + 255``.
+        """
+        return self._vocabulary.decode(ids)
 
     def bits(self, text: str) -> float:
         """Return the code length of `text` under the unigram model, in bits.
 
         A token that is no word costs ``log2(2 N)``; how it is spelled is not charged.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {type(text).__name__}")
-        words = self._path(encode_text(text))
-        known = words[words >= 0]
-        unknown = int(np.count_nonzero(words == -1))
-        log_total = np.log2(self.total)
-        return float(np.sum(log_total - np.log2(self._counts[known])) + unknown * (log_total + 1))
+        return self._bits(self._lexicon.segment(_codes_of(text)).words)
+
+    @overload
+    def sample(
+        self, text: str, alpha: float = 1.0, random_state: Any = None, *, size: None = None
+    ) -> list[str]: ...
+
+    @overload
+    def sample(
+        self, text: str, alpha: float = 1.0, random_state: Any = None, *, size: int
+    ) -> list[list[str]]: ...
+
+    def sample(
+        self,
+        text: str,
+        alpha: float = 1.0,
+        random_state: Any = None,
+        *,
+        size: int | None = None,
+    ) -> list[str] | list[list[str]]:
+        r"""Return a random segmentation of `text`.
+
+        A segmentation into the words w has a probability proportional to
+        :math:`\prod_w p_w^\alpha`, exactly: the sums over all ways to go on from each position
+        are known before the first word is drawn.
+
+        Parameters
+        ----------
+        text : str
+        alpha : float >= 0
+            0 makes all segmentations equally likely, ``inf`` returns that of `tokenize`.
+        random_state : None, int, numpy.random.RandomState or numpy.random.Generator
+        size : int, optional
+            How many to draw, independently.
+
+        Returns
+        -------
+        list of str, or a list of `size` such lists if `size` is given.
+
+        Examples
+        --------
+        >>> tokenizer = UnigramTokenizer({"红楼": 3, "梦": 2, "红": 1, "楼": 1})
+        >>> tokenizer.sample("红楼梦", alpha=0.2, random_state=1, size=3)
+        [['红楼', '梦'], ['红楼', '梦'], ['红', '楼', '梦']]
+        """
+        codes = _codes_of(text)
+        if alpha != math.inf:
+            check_float("alpha", alpha, minimum=0.0)
+        number = 1 if size is None else check_int("size", size, minimum=0)
+        rng = np.random.default_rng(check_seed(random_state))
+        if alpha == math.inf:
+            drawn = [self.tokenize(text) for _ in range(number)]
+        else:
+            first, ends, words = self._lexicon.edges(codes)
+            paths = sampling.draw_paths(first, ends, alpha * self._lexicon.log2(words), number, rng)
+            drawn = _token_lists(text, first, ends, *paths)
+        return drawn[0] if size is None else drawn
+
+    def nbest(self, text: str, k: int) -> list[tuple[list[str], float]]:
+        """Return the `k` most probable segmentations of `text`, each with its bits, best first.
+
+        The first is that of `tokenize`, and ties are broken in the same way; where there are
+        fewer than `k`, all are returned. Takes memory for `k` ways to go on from each character.
+
+        Examples
+        --------
+        >>> tokenizer = UnigramTokenizer({"红楼": 3, "梦": 2, "红": 1, "楼": 1})
+        >>> [(tokens, round(bits, 2)) for tokens, bits in tokenizer.nbest("红楼梦", 2)]
+        [(['红楼', '梦'], 3.03), (['红', '楼', '梦'], 7.42)]
+        """
+        codes = _codes_of(text)
+        check_int("k", k, minimum=1)
+        first, ends, words = self._lexicon.edges(codes)
+        edges, offsets = sampling.best_paths(first, ends, self._lexicon.cost(words), k)
+        tokens = _token_lists(text, first, ends, edges, offsets)
+        bounds = itertools.pairwise(offsets.tolist())
+        bits = [self._bits(words[edges[begin:end]]) for begin, end in bounds]
+        return list(zip(tokens, bits, strict=True))
 
     def token_starts(self, codes: np.ndarray) -> np.ndarray:
         """Return where tokens begin, and last the length, int64 of shape (n_tokens + 1,).
@@ -211,7 +351,20 @@ class UnigramTokenizer:
         codes : uint32 array of shape (n,)
             Code points; `kexue.corpus.texts.DOCUMENT_END` ends a document and is a token.
         """
-        return kernels.token_starts(self._path(codes))
+        ends = np.flatnonzero(codes == DOCUMENT_END) + 1
+        # the last document may have no mark at its end
+        bounds = np.unique(np.concatenate(([0], ends, [codes.size])))
+        return self._lexicon.segment(codes, bounds if codes.size else None).starts
+
+    def to_hf(self) -> tokenizers.Tokenizer:
+        """Return a tokenizer of Hugging Face's `tokenizers` that does the same.
+
+        Its ids are those of `encode`, its limits on the page about this class
+        (docs/words/tokenizer.md). Needs the extra ``language``.
+        """
+        from kexue.words._hugging_face import as_hugging_face
+
+        return as_hugging_face(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the tokenizer as JSON, atomically."""
@@ -249,41 +402,68 @@ class UnigramTokenizer:
 
     def __len__(self) -> int:
         """Return the number of words."""
-        return int(self._counts.size)
+        return int(self._lexicon.counts.size)
 
     def __repr__(self) -> str:
         return f"UnigramTokenizer({len(self):,} words, atoms={self.atoms!r})"
 
-    def _fold(self, codes: np.ndarray) -> np.ndarray:
-        return fold_table()[codes] if self.normalize else codes
-
-    def _path(self, codes: np.ndarray) -> np.ndarray:
-        """Return the word of each token at its first position, -1 unknown, -2 elsewhere."""
-        words = np.empty(codes.size, np.int32)
-        kernels.cheapest_path(
-            self._fold(codes),
-            token_cuts(codes, self.atoms),
-            np.uint32(DOCUMENT_END),
-            self._slots,
-            self._hashes,
-            self._symbols,
-            self._offsets,
-            self._compound,
-            self._longest,
-            self._costs,
-            self._unknown,
-            words,
-        )
-        return words
+    def _bits(self, words: np.ndarray) -> float:
+        known = words[words >= 0]
+        unknown = words.size - known.size
+        log_total = np.log2(self.total)
+        bits = np.sum(log_total - np.log2(self._lexicon.counts[known]))
+        return float(bits + unknown * (log_total + 1))
 
 
-def token_cuts(codes: np.ndarray, atoms: Atoms) -> np.ndarray:
-    """Return where tokens may begin, bool of shape (n,).
+def _codes_of(text: str) -> np.ndarray:
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, got {type(text).__name__}")
+    return encode_text(text)
 
-    Not before a mark of a script without blanks, such as a Thai vowel sign, nor, unless
-    `atoms` is "character", inside a run of letters or digits.
-    """
-    cuts = np.empty(codes.size, bool)
-    classes = character_classes()[codes]
-    kernels.mark_cuts(classes, LETTER, DIGIT, JOINING, EXTENDING, atoms == "auto", cuts)
-    return cuts
+
+def _batches(texts: Iterable[str], n_jobs: int) -> Iterator[list[str]]:
+    """Yield some texts at a time; a call of the kernel costs more than a short text."""
+    check_texts_argument(texts)
+    if callable(texts) or isinstance(texts, Path):
+        texts = as_texts(texts)
+    batch: list[str] = []
+    size = 0
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{index}] must be str, got {type(text).__name__}")
+        batch.append(text)
+        size += len(text)
+        if size >= BATCH * n_jobs:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _bounds(batch: list[str]) -> np.ndarray:
+    return np.cumsum([0, *map(len, batch)], dtype=np.int64)
+
+
+def _token_lists(
+    text: str, first: np.ndarray, ends: np.ndarray, edges: np.ndarray, offsets: np.ndarray
+) -> list[list[str]]:
+    """Return the tokens of paths through a lattice."""
+    begins = np.repeat(np.arange(first.size - 1), np.diff(first))
+    used = np.unique(edges)
+    strings = np.empty(ends.size, object)
+    pairs = zip(begins[used].tolist(), ends[used].tolist(), strict=True)
+    strings[used] = objects([text[begin:end] for begin, end in pairs])
+    tokens = strings[edges]
+    return [tokens[a:b].tolist() for a, b in itertools.pairwise(offsets.tolist())]
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from visiting lists again and again while they grow: none is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
