@@ -2,8 +2,8 @@
 
 2,000 lines of the January 1998 newspaper, drawn at random, have their gold words used; the raw
 text of these and of a growing number of other lines is learned from. Prints F1 on the gold lines
-for each price per word before EM, for each `min_count` after it, and for the other methods. The bakeoff's test sets have
-no part in this.
+for each price per word before EM, for each `min_count` after it, and for the other methods. The
+bakeoff's test sets have no part in this.
 """
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ from kexue.words import WordDiscoverer, nvbe
 from kexue.words.tokenizer import token_cuts
 
 N_GOLD = 2000
-PENALTIES = (-2.0, -3.0, -4.0, -5.0, -6.0)
+PENALTIES = (-2.0, -3.0, -4.0, -5.0, -6.0, -7.0)
 MIN_COUNTS = (1, 2, 3, 5)
 OTHERS: tuple[dict[str, Any], ...] = (
     {"penalty": "mdl"},
