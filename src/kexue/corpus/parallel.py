@@ -24,8 +24,8 @@ _PATIENCE = 1.0
 
 # joblib, which scikit-learn brings along, was tried first. With return_as="generator" its
 # pre_dispatch bounds what is queued and not what is read: one result taken and two seconds of
-# waiting, and joblib 1.6 had read 8,576 items of an endless iterable. Its workers also stay
-# alive after the generator is closed. Hence the pool of the standard library.
+# waiting, and joblib 1.6 had read 8,576 items of an endless iterable. Hence the pool of the
+# standard library.
 
 
 def parallel_apply(
@@ -211,7 +211,7 @@ def _apply_in_processes(
                 raise _unpack_error(*failure)
         done = True
     finally:
-        _stop(pool, context.spawned, at_once=not done)
+        _stop(pool, context.started, at_once=not done)
     if batches.failure is not None:
         raise batches.failure
 
@@ -264,12 +264,17 @@ class _RecordingContext(SpawnContext):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spawned: list[SpawnProcess] = []
+        self._spawned: list[SpawnProcess] = []
 
     def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]
         process = SpawnProcess(*args, **kwargs)
-        self.spawned.append(process)
+        self._spawned.append(process)
         return process
+
+    @property
+    def started(self) -> list[SpawnProcess]:
+        """Those that came to life."""
+        return [process for process in self._spawned if process.pid is not None]
 
 
 def _stop(pool: ProcessPoolExecutor, processes: list[SpawnProcess], *, at_once: bool) -> None:
@@ -277,11 +282,10 @@ def _stop(pool: ProcessPoolExecutor, processes: list[SpawnProcess], *, at_once: 
     pool.shutdown(wait=not at_once, cancel_futures=True)
     if not at_once:
         return
-    started = [process for process in processes if process.pid is not None]
-    for process in started:
+    for process in processes:
         process.terminate()
     deadline = time.monotonic() + _PATIENCE
-    for process in started:
+    for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
             process.kill()
@@ -296,11 +300,11 @@ def _deaths_named(context: _RecordingContext, sent: dict[Future[Any], range]) ->
         # the pool itself terminates the workers that are left; its thread may be about to take
         # down how they ended
         deadline = time.monotonic() + _PATIENCE
-        for process in context.spawned:
+        for process in context.started:
             process.join(_PATIENCE)
             while process.exitcode is None and time.monotonic() < deadline:
                 time.sleep(0.001)
-        codes = {process.exitcode or 0 for process in context.spawned} - {0}
+        codes = {process.exitcode or 0 for process in context.started} - {0}
         code = min(codes - {-signal.SIGTERM} or codes, default=None)
         if code is None:
             reason = str(error)

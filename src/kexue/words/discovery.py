@@ -28,9 +28,9 @@ from kexue.words.tokenizer import Atoms, UnigramTokenizer, token_cuts
 from kexue.words.tokens import Tokens, character_bits, word_table
 
 # From so many characters on, words seen once are dropped from the lexicon: on held-out gold
-# words of the January 1998 newspaper that lowers F1 by 0.2 at 0.38 M characters and raises it
-# by 0.3 at 0.77 M and 0.5 at 1.86 M (docs/words/discovery.md).
-LARGE_TEXT = 500_000
+# words of the January 1998 newspaper that lowers F1 by 0.6 at 0.38 M characters and by 0.2 at
+# 0.77 M, and raises it by 0.1 at 1.86 M (docs/words/discovery.md).
+LARGE_TEXT = 1_000_000
 Refine = Callable[[Spans], Spans]
 PAIR_PMI = 1.0  # nats: to first order, a pair of more shortens the code of the text
 
@@ -59,7 +59,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         ``"charlm"`` the longest n-gram, at least 2; ``"pair"`` does not use it.
     min_count : int or "auto"
         A word of two or more joined characters must occur this often. ``"auto"``: 2 from
-        500,000 characters on, else 1.
+        1,000,000 characters on, else 1.
     min_pmi : float, sequence of float or "auto"
         Least mutual information, nats: of ``"pair"`` a number, 1 by default; of ``"ngram"``
         one for each length from 1 on, (0, 2, 4, 6, ...) by default. Not used by the others.
@@ -214,8 +214,9 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         least: Any = solidity.SOLID if self.min_pmi == "auto" else self.min_pmi
         if self.method == "pair":
             longest, least = 2, (0.0, PAIR_PMI if self.min_pmi == "auto" else self.min_pmi)
+        # what is there once holds together by chance
         ngrams = solidity.accept(
-            folded, joining, longest, min_count, least, memory=memory, n_jobs=n_jobs
+            folded, joining, longest, max(min_count, 2), least, memory=memory, n_jobs=n_jobs
         )
         refine = without_redundant if self.method == "pair" else ngrams.checked
         return ngrams.segment(folded, cuts), refine
