@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,24 @@ def test_ci_runs_the_commands_of_the_readme():
         assert f'"$(readme_command {number})"' in script
 
 
+@contextmanager
+def terminals(lines):
+    """Run the lines that start a cluster, each by itself."""
+    commands = [line.split()[1:] for line in lines if line.startswith("dask ")]
+    assert [command[0] for command in commands] == ["scheduler", "worker", "worker"]
+    running = [
+        subprocess.Popen([sys.executable, "-m", "dask", *command], stderr=subprocess.DEVNULL)
+        for command in commands
+    ]
+    try:
+        yield
+    finally:
+        for process in running[::-1]:
+            process.terminate()
+        for process in running:
+            process.wait(30)
+
+
 @pytest.mark.parametrize("name", READMES)
 def test_the_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -60,9 +80,11 @@ def test_the_examples_run(name, tmp_path, monkeypatch):
         "tokenized_documents": [text.split() for text in texts],
     }
     examples = blocks(name, "python")
-    assert len(examples) == 5
-    for example in examples:
-        exec(example, names)
+    assert len(examples) == 7
+    with terminals([line for block in blocks(name, "") for line in block.splitlines()]):
+        for example in examples:
+            exec(example, names)
+    assert names["counts"]["真"] == 1
     assert (tmp_path / "novel-atlas" / "atlas.html").exists()
 
 
