@@ -1,10 +1,12 @@
 """Word discovery on text whose words are known."""
 
 import lzma
+import re
 import unicodedata
 import warnings
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -203,3 +205,62 @@ def test_estimator():
 def test_bad_input_is_answered_by_its_message(parameters, texts, error, message):
     with pytest.raises(error, match=message):
         WordDiscoverer(**parameters).fit(texts)
+
+
+def read_treebank(path):
+    """Return the words of each sentence of a CoNLL-U file."""
+    sentences = []
+    for line in lines(path):
+        number, word, *_ = [*line.split("\t")[:2], ""]
+        if number == "1":
+            sentences.append([])
+        if number.isdigit():
+            sentences[-1].append(word)
+    return sentences
+
+
+@pytest.fixture(scope="module")
+def gold(data):
+    treebank = [
+        sentence
+        for part in ("dev", "test")
+        for sentence in read_treebank(data(f"ud-chinese-gsdsimp/zh_gsdsimp-ud-{part}.conllu.xz"))
+    ]
+    bakeoff = {
+        name: [line.split() for line in lines(data(f"cws-bakeoff-2005/{name}_test_gold.txt.xz"))]
+        for name in ("pku", "msr")
+    }
+    return bakeoff | {"gsd": treebank}
+
+
+@pytest.mark.parametrize("name", ["pku", "msr", "gsd", pytest.param("all", marks=pytest.mark.slow)])
+def test_prices_are_near_the_best(gold, january, name):
+    """The default within 0.8 F1 of the best price, that from the text within 2.0."""
+    marked = [*gold["pku"], *gold["msr"]] if name == "all" else gold[name]
+    raw = ["".join(words) for words in marked]
+    more = ["".join(words) for words in january] if name == "all" else []
+
+    def f1(penalty):
+        model = WordDiscoverer(penalty=penalty).fit([*raw, *more])
+        return segmentation_score(model.transform(raw), marked)["f1"]
+
+    best = max(f1(price) for price in (-2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0))
+    assert f1(WordDiscoverer().penalty) > best - 0.008
+    assert f1("mdl") > best - 0.02
+
+
+def test_english_without_blanks(data):
+    """Redlich's experiment: words of letters alone, against every letter a word."""
+    messages = pl.read_parquet(data("newsgroups/20news_bydate.parquet"), columns=["text"])["text"]
+    sentences = [
+        words
+        for message in messages[:1500]
+        for line in message.split("\n\n", 1)[-1].lower().split("\n")
+        if len(words := re.findall("[a-z]+", line)) > 3
+    ]
+    raw = ["".join(words) for words in sentences]
+    model = WordDiscoverer(atoms="character", max_length=8).fit(raw)
+    found = segmentation_score(model.transform(raw[:3000]), sentences[:3000])
+    letters = segmentation_score([list(text) for text in raw[:3000]], sentences[:3000])
+    assert found["boundary_f1"] > 0.76
+    assert letters["boundary_f1"] < 0.4
