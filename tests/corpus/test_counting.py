@@ -195,6 +195,16 @@ def test_queries():
         counts["eb"]
 
 
+def test_entropies_are_measured_before_anything_is_dropped():
+    text = ["abab" * 3 + "acac" + "adad" * 2] * 2
+    full = count_ngrams(text, 3, entropies=True)
+    kept = count_ngrams(text, 3, min_count=5, entropies=True)
+    rows = [full.to_polars(1)["ngram"].to_list().index(w) for w in kept.to_polars(1)["ngram"]]
+    for side in ("left", "right"):
+        assert kept.entropy(side, 1).tolist() == full.entropy(side, 1)[rows].tolist()
+        assert kept.n_distinct(2) < full.n_distinct(2)
+
+
 def test_min_count_drops_rows_and_nothing_else():
     text = ["红楼梦红楼人"]
     full = count_ngrams(text, 3, entropies=True)
@@ -258,6 +268,10 @@ def test_a_boundary_of_ones_own():
             InputError,
             "counts without their rare n-grams cannot be merged",
         ),
+        (lambda: count_ngrams(["ab"], executor=print), InputError, "executor must be one of"),
+        (lambda: count_ngrams(["ab"], progress=3), TypeError, "progress must be callable or None"),
+        (lambda: count_ngrams(["ab"]).counts("ab"), TypeError, "ngrams must be an iterable of str"),
+        (lambda: count_ngrams(["ab"]).top(1, -1), InputError, "k must be an int >= 0, got -1"),
         (lambda: count_ngrams(["ab"]).merge({}), TypeError, "other must be NGramCounts, got dict"),
         (
             lambda: NGramCounts.load("absent"),

@@ -1,6 +1,8 @@
 """Counting beyond memory: runs on disk, executors, resuming, tables that stay on disk."""
 
+import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from kexue._core import InputError
 from kexue.corpus import NGramCounts, count_ngrams, read_texts
 from kexue.corpus._levels import levels_in_memory
-from kexue.corpus._runs import Keys, Run, merge
+from kexue.corpus._runs import ColumnWriter, Keys, Run, count_run, merge
 
 
 def contents(counts):
@@ -74,6 +76,10 @@ if __name__ == "__main__":
 """
 
 
+def runs_of(work):
+    return [p for p in (work / ".ngram-runs").glob("run-*") if p.suffix != ".part"]
+
+
 def start(tmp_path, path, executor):
     script = tmp_path / "count.py"
     script.write_text(CHILD)
@@ -85,7 +91,7 @@ def start(tmp_path, path, executor):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while len([p for p in work.glob("run-*") if p.suffix != ".part"]) < 3:
+    while len(runs_of(work)) < 3:
         assert child.poll() is None, "finished before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -99,7 +105,7 @@ def test_a_killed_count_goes_on(shuihu, tmp_path, wait):
     time.sleep(wait)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    left = {p: p.stat().st_mtime_ns for p in work.glob("run-*") if p.suffix != ".part"}
+    left = {p: p.stat().st_mtime_ns for p in runs_of(work)}
     used = []
     counts = count_ngrams(
         path,
@@ -142,6 +148,157 @@ def group_exists(group):
     except ProcessLookupError:
         return False
     return True
+
+
+LETTERS = ["".join(chr(0x4E00 + i) for i in np.random.default_rng(0).integers(0, 9, 4000))] * 2
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(batches):
+    def progress(done, total):
+        seen.append(done)
+        if len(seen) == batches:
+            raise Stop
+
+    seen = []
+    return progress
+
+
+def interrupted(work, batches=2, **options):
+    """Leave the runs of so many batches."""
+    with pytest.raises(Stop):
+        count_ngrams(LETTERS, 3, workdir=work, progress=stop_after(batches), **options)
+    return runs_of(work)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"memory": 41_000}, {"order": 5}, {"boundary": lambda codes: codes == 0x4E00}]
+)
+def test_runs_of_another_count_are_not_used(tmp_path, changed):
+    assert interrupted(tmp_path, memory=40_000)
+    options = {"memory": 40_000, "order": 3} | changed
+    counts = count_ngrams(LETTERS, workdir=tmp_path, **options)
+    options["memory"] = "2GB"
+    assert contents(counts) == contents(count_ngrams(LETTERS, **options))
+
+
+def test_the_same_ids_cut_elsewhere_are_another_run(tmp_path):
+    """The ids after a batch belong to it as context, so two batches may have the same ids."""
+    text = ["abcdefgh" * 25]
+    reference = contents(count_ngrams(text, 8))
+    for memory in range(8_000, 12_000, 100):
+        work = tmp_path / str(memory)
+        with pytest.raises(Stop):
+            count_ngrams(text, 8, memory=memory, workdir=work, progress=stop_after(1))
+        for again in (memory + 40, memory + 80):
+            assert contents(count_ngrams(text, 8, memory=again, workdir=work)) == reference
+
+
+def test_without_resuming_all_is_counted_again(tmp_path):
+    left = {run: run.stat().st_mtime_ns for run in interrupted(tmp_path, memory=40_000)}
+    fresh = []
+    counts = count_ngrams(
+        LETTERS,
+        3,
+        memory=40_000,
+        workdir=tmp_path,
+        resume=False,
+        progress=lambda done, total: fresh.append(
+            all(not run.exists() or run.stat().st_mtime_ns != t for run, t in left.items())
+        ),
+    )
+    assert contents(counts) == contents(count_ngrams(LETTERS, 3))
+    assert fresh[-1]
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / "run-2026").mkdir()
+    (tmp_path / "run-2026" / "results.csv").write_text("1")
+    count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+    assert (tmp_path / "run-2026" / "results.csv").read_text() == "1"
+    shutil.rmtree(tmp_path / "ngrams")
+    (tmp_path / "ngrams").mkdir()
+    with pytest.raises(InputError, match="ngrams exists and is not a table of n-grams"):
+        count_ngrams(iter([1 / 0 for _ in ()]), 3, memory=40_000, workdir=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="workdir must be a folder"):
+        count_ngrams(LETTERS, 3, workdir=tmp_path / "file")
+
+
+def test_a_folder_in_use(tmp_path):
+    messages = []
+
+    def progress(done, total):
+        with pytest.raises(InputError, match="is in use by another process") as caught:
+            count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+        messages.append(str(caught.value))
+
+    count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path, progress=progress)
+    assert len(messages) > 2
+
+
+@pytest.mark.parametrize("full", ["counts.npy", "word-00.npy", "last-2.npy"])
+def test_a_full_disk(tmp_path, monkeypatch, full):
+    """What is half written never has a name that would be believed."""
+    write = ColumnWriter.append
+
+    def fail(self, values):
+        if self._file.name.endswith(full) and self.size:
+            raise OSError(28, "No space left on device")
+        write(self, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ColumnWriter, "append", fail)
+        patched.setattr("kexue.corpus._runs.count_run", count_in_parts)
+        patched.setattr("kexue.corpus._spilling.count_run", count_in_parts)
+        with pytest.raises(OSError, match="No space left"):
+            count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+    assert not (tmp_path / "ngrams").exists()
+    if not full.startswith("last"):
+        assert not runs_of(tmp_path)
+    counts = count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+    assert contents(counts) == contents(count_ngrams(LETTERS, 3))
+
+
+def count_in_parts(ids, n, keys, n_jobs):
+    """As count_run, in several parts, so that a file is written in several steps."""
+    (run,) = count_run(ids, n, keys)
+    half = run.first.size // 2
+    return [
+        Run(run.first[:half], run.words[:, :half], run.counts[:half]),
+        Run(run.first[half:], run.words[:, half:], run.counts[half:]),
+    ]
+
+
+def test_a_text_that_changes_between_its_readings():
+    texts = iter([["one two"], ["one two three"]])
+    with pytest.raises(InputError, match="the texts changed while they were counted"):
+        count_ngrams(lambda: next(texts), 2, memory=100)
+
+
+def test_many_runs_are_merged_in_steps(monkeypatch, tmp_path):
+    monkeypatch.setattr("kexue.corpus._spilling.FAN_IN", 3)
+    counts = count_ngrams(LETTERS, 3, memory=20_000, workdir=tmp_path)
+    assert contents(counts) == contents(count_ngrams(LETTERS, 3))
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.uint8])
+def test_numpy_integers(tmp_path, integer):
+    counts = count_ngrams(LETTERS, integer(3), memory=40_000, min_count=integer(2))
+    counts.save(tmp_path / "table")
+    assert contents(counts) == contents(count_ngrams(LETTERS, 3, min_count=2))
+
+
+def test_a_table_without_a_folder_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    counts = count_ngrams(LETTERS, 3, memory=40_000)
+    assert list(tmp_path.iterdir())
+    del counts
+    gc.collect()
+    assert not list(tmp_path.iterdir())
 
 
 DOCUMENTS = st.lists(st.text("ab中文 \U00020000", max_size=20), min_size=1, max_size=6)

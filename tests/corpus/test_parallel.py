@@ -355,3 +355,28 @@ def test_a_stopped_program_leaves_no_process(functions, tmp_path, number):
     if number == signal.SIGINT:
         assert errors.rstrip().endswith(b"KeyboardInterrupt")
         assert errors.count(b"Traceback") == 1  # none from a worker
+
+
+LARGE = """
+import contextlib, itertools, sys
+from kexue.corpus import parallel_apply
+
+def large(n):
+    return bytes(50_000_000)
+
+if __name__ == "__main__":
+    with contextlib.closing(parallel_apply(large, itertools.count(), 2, batch_size=1)) as results:
+        next(results)
+    print("closed", flush=True)
+"""
+
+
+def test_closing_while_large_results_are_sent(tmp_path):
+    """A worker that dies in the middle of a result must not be waited for."""
+    script = tmp_path / "large.py"
+    script.write_text(LARGE)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout == "closed\n"

@@ -183,6 +183,59 @@ def test_states_of_a_character_model(text, counts):
         start += len(line) + 1
 
 
+def test_word_scores(counts):
+    """The formula, written out, of some n-grams of every order."""
+    found = nvbe.word_scores(counts, 3)
+    names = {o: counts.to_polars(o)["ngram"].to_list() for o in (1, 2, 3)}
+    entropy = {
+        (side, o): dict(zip(names[o], counts.entropy(side, o).tolist(), strict=True))
+        for side in ("left", "right")
+        for o in (1, 2, 3)
+    }
+
+    def rise(side, word):
+        inner = word[:-1] if side == "right" else word[1:]
+        return entropy[side, len(word)][word] - (entropy[side, len(inner)][inner] if inner else 0.0)
+
+    for order in (1, 2, 3):
+        means = {s: np.mean([rise(s, w) for w in names[order]]) for s in ("left", "right")}
+        for row, word in enumerate(names[order][::7]):
+            autonomy = sum(rise(s, word) - means[s] for s in means)
+            inside = plain_solidity(counts, word) - 2 * (order - 1) if order > 1 else 0.0
+            number = counts[word]
+            expected = (order * autonomy + 1.5 * inside) * number / (number + 2)
+            assert found[order - 1][7 * row] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_price_lies_between_two_codes(monkeypatch, text):
+    codes, cuts = text
+    lattice = nvbe.lattice(codes, cuts, JOINING, max_length=4)
+    lengths = iter([(5.0, 9.0), (4.0, 8.0), (6.0, 7.0), (7.0, 3.0), *[(9.0, 9.0)] * 5])
+    monkeypatch.setattr("kexue.words.pricing.description_lengths", lambda *_: next(lengths))
+    assert balanced_price(lattice, codes) == -2.0  # midway between -1 and -3
+
+
+@pytest.mark.parametrize("texts", [["你好 hello"], ["กิ่"], ["!!"], ["春"], ["3.14 кот 春花"]])
+@pytest.mark.parametrize("method", ["nvbe", "ngram", "pair", "charlm"])
+def test_plain_and_little_texts(method, texts):
+    model = WordDiscoverer(method, max_length=3).fit(texts)
+    assert ["".join(words) for words in model.transform(texts)] == texts
+
+
+def test_rare_pieces_are_dropped_at_once():
+    words = as_spans(Counter({"春花": 1, "秋月": 1000, "春": 5000, "花": 5000}))
+    assert "春花" not in spelled(without_redundant(words, least=-99.0, min_share=1e-3))
+    assert "春花" in spelled(without_redundant(words, least=-99.0, min_share=0.0))
+
+
+def test_another_method_forgets_the_price():
+    model = WordDiscoverer().fit(TEXT)
+    assert model.penalty_ == -5.0
+    assert not hasattr(model.set_params(method="pair").fit(TEXT), "penalty_")
+    with_array = WordDiscoverer("ngram", min_pmi=np.array([0.0, 2.0, 4.0, 6.0])).fit(TEXT)
+    assert with_array.words_.equals(WordDiscoverer("ngram").fit(TEXT).words_)
+
+
 def test_description_lengths(text):
     codes, cuts = text
     starts = np.append(

@@ -180,7 +180,8 @@ def fill_levels(
         Entries of each order before the block.
     last, counts, children : arrays of all orders after one another
         Receive each n-gram's last id, its count, and where its extensions begin among all
-        n-grams of the next order.
+        n-grams of the next order. In `children` each order has one place more, for the end of
+        the last.
     carried : int64 array of shape (order + 1,)
         Receives what the block adds to the counts of the n-grams that were open before it.
     """
@@ -209,7 +210,7 @@ def fill_levels(
             else:
                 last[fill[o]] = (words[column[o], i] >> shifts[o]) & mask
             counts[fill[o]] = weight
-            children[fill[o]] = fill[o + 1] + beyond[o + 1]
+            children[fill[o] + o - 1] = fill[o + 1] + beyond[o + 1]
 
 
 @njit(cache=True, nogil=True)

@@ -88,7 +88,7 @@ def levels_in_memory(
     bases[2:] = np.cumsum(totals[1:])
     last = np.empty(bases[-1], keys.id_type)
     counts = np.empty(bases[-1], np.int64)
-    children = np.empty(bases[-1], np.int64)
+    children = np.empty(bases[-1] + order, np.int64)
     before = np.zeros((len(runs) + 1, order + 2), np.int64)
     before[1:, :-1] = np.cumsum(sizes, axis=0)
 
@@ -111,8 +111,9 @@ def levels_in_memory(
     for o in range(1, order + 1):
         own = slice(bases[o], bases[o + 1])
         # of the last order there is nothing to extend
-        end = totals[o + 1] if o < order else 0
-        levels.append(Level(last[own], counts[own], np.append(children[own], end)))
+        children[bases[o + 1] + o - 1] = totals[o + 1] if o < order else 0
+        starts = children[bases[o] + o - 1 : bases[o + 1] + o]
+        levels.append(Level(last[own], counts[own], starts))
     return levels
 
 
@@ -183,7 +184,7 @@ def write_levels(folder: Path, blocks: Iterable[Run], keys: Keys) -> None:
             bases[2:] = np.cumsum(sizes[1:])
             last = np.empty(bases[-1], keys.id_type)
             counts = np.empty(bases[-1], np.int64)
-            children = np.empty(bases[-1], np.int64)
+            children = np.empty(bases[-1] + order, np.int64)
             carried = np.zeros(order + 1, np.int64)
             written = np.array([0, *(file.size for file in files), 0])
             kernels.fill_levels(
@@ -191,7 +192,8 @@ def write_levels(folder: Path, blocks: Iterable[Run], keys: Keys) -> None:
             )
             for o, file in enumerate(files, 1):
                 own = slice(bases[o], bases[o + 1])
-                file.append(int(carried[o]), last[own], counts[own], children[own])
+                starts = children[bases[o] + o - 1 : bases[o + 1] + o - 1]
+                file.append(int(carried[o]), last[own], counts[own], starts)
             before = block
     finally:
         ends = [*(file.size for file in files[1:]), 0]

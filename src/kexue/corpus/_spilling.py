@@ -1,8 +1,9 @@
 """Counting beyond memory: runs that wait on disk, and their merger into a table on disk.
 
-A batch of text becomes a run in a folder named after what was counted: its number, its ids and
-how they are written. A run that is there was counted, whoever was killed afterwards, and one of
-another text has another name.
+A batch of text becomes a run in a folder named after what was counted: its number, its ids, how
+many of them, and how they are written. A run that is there was counted, whoever was killed
+afterwards, and one of another text has another name. Runs lie in a folder of their own, which one
+process at a time may use.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from kexue._core import InputError
 from kexue.corpus._levels import LEVEL_BYTES, write_levels
 from kexue.corpus._runs import Keys, Run, RunFile, count_run, merged_blocks, write_run
 from kexue.corpus.executors import Executor, apply_batches
 
 FAN_IN = 64  # runs merged at once
+TABLE, DESCRIPTION = "ngrams", "ngrams.json"
+RUNS = ".ngram-runs"
 
 
 class Spill(NamedTuple):
@@ -84,41 +88,89 @@ def count_on_disk(
     Path
         Folder of the levels, as `Level.load` reads them.
     """
-    spill.folder.mkdir(parents=True, exist_ok=True)
-    count = partial(
-        _count, keys=spill.keys, n_jobs=spill.n_jobs if spill.executor == "thread" else 1
-    )
-    results = apply_batches(count, _tasks(batches, spill), spill.executor, spill.n_jobs)
-    runs = []
-    done = 0
-    with closing(results):
-        for run, n, counted in results:
-            if counted is not None:
-                write_run(run, counted, spill.keys)
-            runs.append(run)
-            done += n
-            progress(done)
-    while len(runs) > FAN_IN:
-        groups = [runs[i : i + FAN_IN] for i in range(0, len(runs), FAN_IN)]
-        runs = [_merged(group, spill) for group in groups]
-    table, beside = spill.folder / "ngrams", spill.folder / "ngrams.part"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    write_levels(beside, merged_blocks([RunFile(run) for run in runs], spill.block), spill.keys)
-    describe(beside)
-    shutil.rmtree(table, ignore_errors=True)
-    beside.rename(table)
-    for run in spill.folder.glob("run-*"):
-        shutil.rmtree(run, ignore_errors=True)
+    table = spill.folder / TABLE
+    with _runs_folder(spill) as folder:
+        count = partial(
+            _count, keys=spill.keys, n_jobs=spill.n_jobs if spill.executor == "thread" else 1
+        )
+        tasks = _tasks(batches, folder, spill.keys)
+        runs = []
+        done = 0
+        with closing(apply_batches(count, tasks, spill.executor, spill.n_jobs)) as results:
+            for run, n, counted in results:
+                if counted is not None:
+                    write_run(run, counted, spill.keys)
+                runs.append(run)
+                done += n
+                progress(done)
+        # a killed count needs what was merged as long as the table is not there
+        while len(runs) > FAN_IN:
+            groups = [runs[i : i + FAN_IN] for i in range(0, len(runs), FAN_IN)]
+            runs = [_merged(group, folder, spill) for group in groups]
+        beside = folder / TABLE
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        files = [RunFile(run) for run in runs]
+        write_levels(beside, merged_blocks(files, spill.block), spill.keys)
+        describe(beside)
+        if table.exists():
+            table.rename(folder / "replaced")
+        beside.rename(table)
     return table
 
 
-def _tasks(batches: Iterable[tuple[np.ndarray, int]], spill: Spill) -> Iterator[_Task]:
-    written = b"%d,%d" % spill.keys
+def check_workdir(folder: Path) -> None:
+    """Refuse a folder whose table would be overwritten and is none of ours.
+
+    Raises
+    ------
+    InputError
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"workdir must be a folder, got {folder}")
+    table = folder / TABLE
+    if table.exists() and not (table / DESCRIPTION).is_file():
+        raise InputError(f"{table} exists and is not a table of n-grams; choose another workdir")
+
+
+@contextmanager
+def _runs_folder(spill: Spill) -> Iterator[Path]:
+    """Yield the folder of the runs, for this process alone; remove it if all goes well."""
+    folder = spill.folder / RUNS
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "wb") as lock, _locked(lock, spill.folder):
+        if not spill.resume:
+            for run in folder.glob("run-*"):
+                shutil.rmtree(run)
+        yield folder
+        # half of a folder is not to be taken for the whole
+        removed = folder.with_name(f"{RUNS}.removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+@contextmanager
+def _locked(lock: IO[bytes], folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, where the system has such."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"workdir {folder} is in use by another process") from error
+    yield
+
+
+def _tasks(batches: Iterable[tuple[np.ndarray, int]], folder: Path, keys: Keys) -> Iterator[_Task]:
     for k, (ids, n) in enumerate(batches):
+        written = b"1,%d,%d,%d" % (n, *keys)  # the first number is that of the format
         digest = hashlib.blake2b(ids.data, digest_size=12, key=written).hexdigest()
-        run = spill.folder / f"run-{k:05d}-{digest}"
-        yield _Task(run, None if spill.resume and run.exists() else ids, n)
+        run = folder / f"run-{k:05d}-{digest}"
+        yield _Task(run, None if run.exists() else ids, n)
 
 
 def _count(task: _Task, keys: Keys, n_jobs: int) -> tuple[Path, int, list[Run] | None]:
@@ -126,11 +178,9 @@ def _count(task: _Task, keys: Keys, n_jobs: int) -> tuple[Path, int, list[Run] |
     return task.run, task.n, runs
 
 
-def _merged(runs: Sequence[Path], spill: Spill) -> Path:
+def _merged(runs: Sequence[Path], folder: Path, spill: Spill) -> Path:
     digest = hashlib.blake2b("".join(run.name for run in runs).encode(), digest_size=12)
-    path = spill.folder / f"run-merged-{digest.hexdigest()}"
+    path = folder / f"run-merged-{digest.hexdigest()}"
     if not path.exists():
         write_run(path, merged_blocks([RunFile(run) for run in runs], spill.block), spill.keys)
-    for run in runs:
-        shutil.rmtree(run)
     return path

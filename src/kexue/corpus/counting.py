@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from kexue._core import InputError, check_choice, check_int, effective_jobs, par
 from kexue.corpus import _counting_kernels as kernels
 from kexue.corpus._levels import levels_in_memory
 from kexue.corpus._runs import Keys, count_run
-from kexue.corpus._spilling import Spill, count_on_disk
-from kexue.corpus.executors import Executor, check_executor
+from kexue.corpus._spilling import Spill, check_workdir, count_on_disk
+from kexue.corpus.executors import Executor, check_executor, n_workers
 from kexue.corpus.ngrams import NGramCounts, write_description
 from kexue.corpus.scripts import OTHER, character_classes
 from kexue.corpus.texts import DOCUMENT_END, as_texts
@@ -61,7 +62,8 @@ def count_ngrams(
         `order`, before rare ones are dropped: 16 bytes of memory each. With ``min_count=1``
         they can be asked for later as well.
     memory : int or str
-        Most bytes that counting may take at once, such as ``"2GB"``. A text that needs more is
+        Most bytes that counting may take at once, such as ``"2GB"``, in this process and about
+        as much in all others together; entropies come on top. A text that needs more is
         counted in batches, which wait on disk and are merged in order; the table then stays on
         disk too, and is mapped.
     n_jobs : int or None
@@ -71,7 +73,8 @@ def count_ngrams(
     workdir : path, optional
         Folder for what waits on disk, and for a table that stays there. By default a
         temporary one, which lives as long as the result. With a folder of your own, counting
-        that was killed goes on where it was.
+        that was killed goes on where it was, and a table too large for memory stays there as
+        ``ngrams``, in place of one that an earlier call left.
     resume : bool
         Whether to use what an earlier call left in `workdir` of the same text.
     progress : callable, optional
@@ -96,21 +99,21 @@ def count_ngrams(
     >>> counts.top(2, k=2)
     [('be', 2), ('to', 2)]
     """
-    check_int("order", order, minimum=1, maximum=MAX_ORDER)
+    order = check_int("order", order, minimum=1, maximum=MAX_ORDER)
+    options: dict[str, Any] = {
+        "min_count": min_count,
+        "boundary": boundary,
+        "entropies": entropies,
+        "memory": memory,
+        "n_jobs": n_jobs,
+        "executor": executor,
+        "workdir": workdir,
+        "resume": resume,
+        "progress": progress,
+    }
+    _check(**options)  # an iterator would be read before
     read = as_texts(texts)
-    return count_code_points(
-        lambda: (chunk.codes for chunk in read.chunks()),
-        order,
-        min_count=min_count,
-        boundary=boundary,
-        entropies=entropies,
-        memory=memory,
-        n_jobs=n_jobs,
-        executor=executor,
-        workdir=workdir,
-        resume=resume,
-        progress=progress,
-    )
+    return count_code_points(lambda: (chunk.codes for chunk in read.chunks()), order, **options)
 
 
 def count_code_points(
@@ -133,48 +136,72 @@ def count_code_points(
     ----------
     chunks : sequence of uint32 arrays, or callable returning an iterable of them
         Code points, with `DOCUMENT_END` after every document.
-    order : int >= 1
-        May be above that of `count_ngrams`.
+    order : int in [1, 15]
     """
-    check_int("order", order, minimum=1)
-    check_int("min_count", min_count, minimum=1)
-    if not callable(boundary):
-        check_choice("boundary", boundary, ("auto",))
-    check_executor(executor)
-    budget = parse_memory(memory)
-    jobs = effective_jobs(n_jobs)
+    order = check_int("order", order, minimum=1, maximum=15)
+    _check(min_count, boundary, entropies, memory, n_jobs, executor, workdir, resume, progress)
+    budget, jobs, min_count = parse_memory(memory), effective_jobs(n_jobs), int(min_count)
     chunks, occurrences, size = _survey(chunks, budget)
     alphabet = choose_alphabet(occurrences, boundary)
     keys = Keys(alphabet.size + 1, order)
     total = int(occurrences[alphabet].sum())
-    batch = _batch_size(keys, budget, 1 if executor == "thread" else jobs)
+    batch = _batch_size(keys, budget, n_workers(executor, jobs))
     if executor == "thread" and size <= batch:
         ids = np.concatenate([encode_ids(codes, alphabet) for codes in chunks()])
         runs = count_run(ids, ids.size, keys, jobs)
         del ids
         if progress is not None:
             progress(size, size)
-        levels = levels_in_memory(runs, keys, jobs, budget)
+        held = sum(run.nbytes for run in runs) + 4 * size
+        levels = levels_in_memory(runs, keys, jobs, budget - held)
         if levels is not None:
             return _finished(NGramCounts(alphabet, levels, total), entropies, min_count)
-    scratch = None
-    if workdir is None:
-        scratch = tempfile.TemporaryDirectory(prefix="kexue-ngrams-")
-        workdir = scratch.name
+        del runs
+    folder = Path(tempfile.mkdtemp(prefix="kexue-ngrams-") if workdir is None else workdir)
 
     def describe(folder: Path) -> None:
         np.save(folder / "alphabet.npy", alphabet)
         write_description(folder, order, total, min_count=1)
 
-    table = count_on_disk(
-        _batches(chunks(), alphabet, batch, order),
-        Spill(Path(workdir), keys, budget, jobs, executor, resume),
-        describe,
-        lambda done: progress(done, size) if progress is not None else None,
-    )
-    counts = NGramCounts.load(table)
-    counts.scratch = scratch
+    try:
+        table = count_on_disk(
+            _batches(chunks(), alphabet, batch, order),
+            Spill(folder, keys, budget, jobs, executor, resume),
+            describe,
+            lambda done: progress(done, size) if progress is not None else None,
+        )
+        counts = NGramCounts.load(table)
+    except BaseException:
+        if workdir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if workdir is None:
+        counts.owns(folder)
     return _finished(counts, entropies, min_count)
+
+
+def _check(
+    min_count: int,
+    boundary: Boundary,
+    entropies: bool,
+    memory: int | str,
+    n_jobs: int | None,
+    executor: Executor,
+    workdir: str | Path | None,
+    resume: bool,
+    progress: Progress | None,
+) -> None:
+    """Refuse what is wrong before the text is read."""
+    check_int("min_count", min_count, minimum=1)
+    if not callable(boundary):
+        check_choice("boundary", boundary, ("auto",))
+    check_executor(executor)
+    parse_memory(memory)
+    effective_jobs(n_jobs)
+    if workdir is not None:
+        check_workdir(Path(workdir))
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable or None, got {progress!r}")
 
 
 def choose_alphabet(occurrences: np.ndarray, boundary: Boundary = "auto") -> np.ndarray:
@@ -273,6 +300,8 @@ def _batches(
 
 
 def _finished(counts: NGramCounts, entropies: bool, min_count: int) -> NGramCounts:
+    if int(counts.levels[1].counts.sum()) != counts.total:
+        raise InputError("the texts changed while they were counted: they are read twice")
     if entropies:
         counts.measure_entropies()
     return counts.pruned(min_count) if min_count > 1 else counts

@@ -22,10 +22,17 @@ R = TypeVar("R")
 
 def check_executor(executor: Executor) -> None:
     """Refuse what is neither the name of an executor nor a `distributed.Client`."""
-    if not hasattr(executor, "submit"):
+    if not (hasattr(executor, "submit") and hasattr(executor, "nthreads")):
         check_choice("executor", executor, ("thread", "process", "dask", "a distributed.Client"))
     if executor == "dask":
         _distributed()
+
+
+def n_workers(executor: Executor, n_jobs: int) -> int:
+    """Return how many batches are worked on at the same time."""
+    if executor == "thread":
+        return 1
+    return n_jobs if isinstance(executor, str) else max(1, sum(executor.nthreads().values()))
 
 
 def apply_batches(
@@ -50,7 +57,7 @@ def apply_batches(
         yield from map(function, batches)
     elif executor == "process":
         yield from parallel_apply(
-            function, batches, max(n_jobs, 2), batch_size=1, ordered=True, max_queue=2 * n_jobs
+            function, batches, n_jobs, batch_size=1, ordered=True, max_queue=2 * n_jobs
         )
     else:
         with _client(executor, n_jobs) as client:
@@ -59,7 +66,6 @@ def apply_batches(
 
 def _apply_on(client: Any, function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
     wait = _distributed().wait
-    workers = max(1, sum(client.nthreads().values()))
 
     def submit(batch: T) -> Any:
         # equal batches are not one task; and arrays need not be hashed for a name
@@ -68,7 +74,7 @@ def _apply_on(client: Any, function: Callable[[T], R], batches: Iterable[T]) -> 
     def wait_any(futures: list[Any]) -> None:
         wait(futures, return_when="FIRST_COMPLETED")
 
-    for future in in_flight(submit, wait_any, batches, 2 * workers, ordered=True):
+    for future in in_flight(submit, wait_any, batches, 2 * n_workers(client, 1), ordered=True):
         yield future.result()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,8 +55,10 @@ class NGramCounts:
         self.order = len(levels) - 1
         self.total = total
         self.min_count = min_count
-        # a folder that lives as long as what is mapped from it
-        self.scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def owns(self, folder: Path) -> None:
+        """Remove a folder when nobody has this table any more: its arrays are mapped from it."""
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def n_distinct(self, order: int) -> int:
         """Return the number of distinct n-grams of `order`."""
@@ -67,6 +70,8 @@ class NGramCounts:
 
     def counts(self, ngrams: Iterable[str]) -> np.ndarray:
         """Return the counts of several n-grams, int64 of shape (n,)."""
+        if isinstance(ngrams, str):
+            raise TypeError(f"ngrams must be an iterable of str, got one str {ngrams!r}; use count")
         asked = list(ngrams)
         for ngram in asked:
             if not isinstance(ngram, str):
@@ -105,7 +110,7 @@ class NGramCounts:
     def top(self, order: int, k: int = 10) -> list[tuple[str, int]]:
         """Return the `k` most frequent n-grams of `order`; ties in order of code points."""
         counts = self._level(order).counts
-        best = np.argsort(-counts, kind="stable")[:k]
+        best = np.argsort(-counts, kind="stable")[: check_int("k", k, minimum=0)]
         return [(self.ngram(order, int(i)), int(counts[i])) for i in best]
 
     def entropy(self, side: Side, order: int) -> np.ndarray:
@@ -136,12 +141,14 @@ class NGramCounts:
         """Measure the entropies of all orders but the last, both sides."""
         for order in range(1, self.order):
             level, longer = self.levels[order], self.levels[order + 1]
-            right = level.entropies["right"] = np.empty(level.counts.size)
+            right: np.ndarray = np.empty(level.counts.size)
             kernels.right_entropies(level.counts, level.children, longer.counts, right)
+            level.entropies["right"] = right
         for order, links in self.suffix_links():
             level, longer = self.levels[order - 1], self.levels[order]
-            left = level.entropies["left"] = np.empty(level.counts.size)
+            left: np.ndarray = np.empty(level.counts.size)
             kernels.left_entropies(level.counts, links, longer.counts, left)
+            level.entropies["left"] = left
 
     def suffix_links(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each order from 2 on with the rows, one order below, of its n-grams' suffixes.
@@ -200,7 +207,7 @@ class NGramCounts:
 
     def pruned(self, min_count: int) -> NGramCounts:
         """Return the counts without the n-grams seen fewer than `min_count` times."""
-        check_int("min_count", min_count, minimum=1)
+        min_count = check_int("min_count", min_count, minimum=1)
         levels: list[Level] = []
         below = np.empty(0, np.int64)  # rows kept of the order above
         for level in reversed(self.levels[1:]):
@@ -276,7 +283,10 @@ class NGramCounts:
         if target.exists() and not (target / "ngrams.json").is_file():
             raise InputError(f"{target} exists and is not a table of n-grams; choose another path")
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        beside, old = (
+            target.with_name(f".{target.name}.{os.getpid()}.{what}") for what in ("new", "old")
+        )
+        beside.mkdir()
         try:
             np.save(beside / "alphabet.npy", self.alphabet)
             for order, level in enumerate(self.levels[1:], 1):
@@ -284,10 +294,11 @@ class NGramCounts:
                     np.save(beside / f"{name}-{order}.npy", values)
             write_description(beside, self.order, self.total, self.min_count)
             if target.exists():
-                shutil.rmtree(target)
+                target.rename(old)
             beside.rename(target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = True) -> NGramCounts:
@@ -316,8 +327,11 @@ class NGramCounts:
                 for order in range(1, about["order"] + 1)
             ]
             levels.insert(0, Level.root(levels[0].last.size))
+            ends = [int(level.children[-1]) for level in levels]
+            if ends != [*(level.last.size for level in levels[1:]), 0]:
+                raise ValueError("levels of different tables")
             return cls(alphabet, levels, int(about["total"]), int(about["min_count"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
             raise InputError(
                 f"{folder} is not a table of n-grams written by NGramCounts.save "
                 f"(format {FORMAT!r})"

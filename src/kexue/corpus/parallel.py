@@ -201,8 +201,13 @@ def _apply_in_processes(
         sent[future] = range(first, first + len(items))
         return future
 
+    def wait_any(futures: list[Future[Any]]) -> None:
+        while not wait(futures, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED").done:
+            if any(process.exitcode is not None for process in context.started):
+                context.end_reading()
+
     try:
-        for future in in_flight(submit, wait_for_any, batches, limit, ordered):
+        for future in in_flight(submit, wait_any, batches, limit, ordered):
             with _deaths_named(context, sent):
                 data, failure, seconds = future.result()
             batches.learn(len(sent.pop(future)), seconds)
@@ -211,7 +216,7 @@ def _apply_in_processes(
                 raise _unpack_error(*failure)
         done = True
     finally:
-        _stop(pool, context.started, at_once=not done)
+        _stop(pool, context, at_once=not done)
     if batches.failure is not None:
         raise batches.failure
 
@@ -271,21 +276,33 @@ class _RecordingContext(SpawnContext):
         self._spawned.append(process)
         return process
 
+    def SimpleQueue(self) -> Any:
+        self._results: Any = super().SimpleQueue()
+        return self._results
+
+    def end_reading(self) -> None:
+        """Let the thread of the pool see that a result will not come to its end.
+
+        It waits for the rest of what a dead worker was sending as long as anyone could write it.
+        """
+        for process in self.started:
+            process.terminate()
+        self._results._writer.close()
+
     @property
     def started(self) -> list[SpawnProcess]:
         """Those that came to life."""
         return [process for process in self._spawned if process.pid is not None]
 
 
-def _stop(pool: ProcessPoolExecutor, processes: list[SpawnProcess], *, at_once: bool) -> None:
+def _stop(pool: ProcessPoolExecutor, context: _RecordingContext, *, at_once: bool) -> None:
     """End the processes of a pool: when they are done, or at once."""
     pool.shutdown(wait=not at_once, cancel_futures=True)
     if not at_once:
         return
-    for process in processes:
-        process.terminate()
+    context.end_reading()
     deadline = time.monotonic() + _PATIENCE
-    for process in processes:
+    for process in context.started:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
             process.kill()

@@ -170,6 +170,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     def _discover(
         self, codes: np.ndarray, folded: np.ndarray
     ) -> tuple[UnigramTokenizer, np.ndarray, int]:
+        self.__dict__.pop("penalty_", None)  # of an earlier fit by another method
         joining = nvbe.joining_characters(self.atoms)
         cuts = token_cuts(codes, self.atoms)
         min_count = self.min_count
@@ -211,9 +212,10 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
                 self.penalty_ = float(self.penalty)
             return lattice.segment(self.penalty_), _whole
         longest: int = self.max_length
-        least: Any = solidity.SOLID if self.min_pmi == "auto" else self.min_pmi
+        given = not isinstance(self.min_pmi, str)
+        least: Any = self.min_pmi if given else solidity.SOLID
         if self.method == "pair":
-            longest, least = 2, (0.0, PAIR_PMI if self.min_pmi == "auto" else self.min_pmi)
+            longest, least = 2, (0.0, self.min_pmi if given else PAIR_PMI)
         # what is there once holds together by chance
         ngrams = solidity.accept(
             folded, joining, longest, max(min_count, 2), least, memory=memory, n_jobs=n_jobs
@@ -261,7 +263,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         if isinstance(self.min_pmi, str):
             check_choice("min_pmi", self.min_pmi, ("auto",))
         elif self.method == "ngram":
-            values = list(self.min_pmi) if isinstance(self.min_pmi, Sequence) else []
+            values = np.atleast_1d(np.asarray(self.min_pmi, float)).tolist()
             if len(values) < self.max_length:
                 raise InputError(
                     "min_pmi must hold a number for each length up to max_length="

@@ -116,8 +116,10 @@ class Accepted(NamedTuple):
             ngrams = symbols[(offsets[owner] + inside)[:, None] + np.arange(order)]
             rows = self.counts.find(ngrams)
             # what was not counted does not join: a run that is a word as it stands
-            passed[owner[(rows >= 0) & ~self.accepted[order - 1][rows]]] = False
-        kept = np.flatnonzero(passed)
+            known = rows >= 0
+            passed[owner[known][~self.accepted[order - 1][rows[known]]]] = False
+        # a letter with marks may be longer than an n-gram, and no text is without words
+        kept = np.flatnonzero(passed if np.any(passed) else ~passed)
         return *spans.gather_spans(symbols, offsets, kept), counts[kept]
 
 
@@ -150,7 +152,9 @@ def accept(
         memory=memory,
         n_jobs=n_jobs,
     )
-    levels = zip(counts.levels[1:], solidity(counts, max_length), min_solidity, strict=False)
+    levels = zip(
+        counts.levels[1:], solidity(counts, max_length), min_solidity[:max_length], strict=True
+    )
     return Accepted(
         counts,
         tuple((level.counts >= min_count) & (solid >= least) for level, solid, least in levels),
