@@ -7,7 +7,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -289,12 +289,7 @@ def segment(
             model,
             separator,
             ids=ids,
-            options={
-                "column": column,
-                "documents": documents.value,
-                "encoding": encoding,
-                "errors": errors,
-            },
+            options=_reading(column, documents, encoding, errors),
         )
 
 
@@ -350,12 +345,7 @@ def parse(
             listed=listed,
             as_json=as_json,
             jobs=jobs,
-            options={
-                "column": column,
-                "documents": documents.value,
-                "encoding": encoding,
-                "errors": errors,
-            },
+            options=_reading(column, documents, encoding, errors),
         )
 
 
@@ -500,13 +490,19 @@ def _read(
 ) -> Texts:
     from kexue.corpus import read_texts
 
-    return read_texts(
-        paths,
-        column=column,
-        documents=documents.value,
-        encoding=encoding,
-        errors=errors,  # type: ignore[arg-type]  # checked there
-    )
+    return read_texts(paths, **_reading(column, documents, encoding, errors))
+
+
+def _reading(
+    column: str | None, documents: Documents, encoding: str, errors: str
+) -> dict[str, Any]:
+    """Return the options of `read_texts`, which checks them."""
+    return {
+        "column": column,
+        "documents": documents.value,
+        "encoding": encoding,
+        "errors": errors,
+    }
 
 
 def _default_folder(paths: list[str]) -> str:
