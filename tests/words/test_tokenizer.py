@@ -1,6 +1,7 @@
 """The unigram tokenizer: lossless, and the best of all segmentations."""
 
 import gc
+import itertools
 import json
 import lzma
 import math
@@ -47,23 +48,25 @@ def all_paths(text, tokenizer):
     def cost(count):
         return round(-math.log2(count / tokenizer.total) * 2**24)
 
+    def atoms_of(piece):
+        return [piece[a:b] for a, b in itertools.pairwise(cuts(piece, tokenizer.atoms))]
+
     def walk(begin):
         if begin == len(text):
             yield 0, []
             return
         following = [p for p in places if p > begin]
         for end in following:
-            piece = fold(text[begin:end])
-            # one atom is matched by one atom, several by a word of several
-            compound = len(cuts(piece, tokenizer.atoms)) > 2
-            if piece in words and (end == following[0] or compound):
-                price = cost(words[piece])
+            piece = text[begin:end]
+            # a word is found where its atoms are
+            if fold(piece) in words and list(map(fold, atoms_of(piece))) == atoms_of(fold(piece)):
+                price = cost(words[fold(piece)])
             elif end == following[0]:
                 price = cost(0.5)
             else:
                 continue
             for rest, tail in walk(end):
-                yield price + rest, [text[begin:end], *tail]
+                yield price + rest, [piece, *tail]
 
     return walk(0)
 
@@ -88,6 +91,25 @@ def test_finds_the_best_of_all_segmentations(words, text, atoms):
     known = tokenizer.words
     bits = sum(-math.log2(known.get(fold(t), 0.5) / tokenizer.total) for t in best[1])
     assert tokenizer.bits(text) == pytest.approx(bits, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "tokens"),
+    [
+        ({"12梦": 5}, "１２梦", ["１２梦"]),
+        ({"12梦": 5}, "①２梦", ["①", "２", "梦"]),  # ① is no digit: not the atom 12
+        ({"4红": 5}, "④红", ["④红"]),
+    ],
+)
+def test_a_word_is_found_where_its_atoms_are(words, text, tokens):
+    assert UnigramTokenizer(words).tokenize(text) == tokens
+
+
+def test_a_word_may_not_be_endless():
+    longest = "红" * (1 << 13)
+    assert UnigramTokenizer({longest: 1}).tokenize(longest + "红") == [longest, "红"]
+    with pytest.raises(InputError, match=r"at most 8,192 characters, got 8,193"):
+        UnigramTokenizer({longest + "楼": 1})
 
 
 @settings(max_examples=300, deadline=None)
@@ -183,7 +205,7 @@ def test_every_word_of_a_large_lexicon_is_found(size, letters):
     lattice = tokenizer._lexicon
     for word in words:
         # a word as a text: the longest token from its start is the whole
-        first, ends, found = lattice.edges(encode_text(word))
+        _, first, ends, found = lattice.edges(encode_text(word))
         here = slice(first[0], first[1])
         assert ends[here][-1] == len(word)
         k = found[here][-1]

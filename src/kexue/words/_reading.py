@@ -24,16 +24,13 @@ def token_cuts(codes: np.ndarray, atoms: Atoms) -> np.ndarray:
     return cuts
 
 
-def reading_table(
-    symbols: np.ndarray, offsets: np.ndarray, normalize: str | None
-) -> tuple[np.ndarray, np.ndarray]:
+def reading_table(symbols: np.ndarray, normalize: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the alphabet of a lexicon and the table through which its kernels read.
 
     Parameters
     ----------
     symbols : uint32 array of shape (n_symbols,)
-        Spellings after one another.
-    offsets : int64 array of shape (n_words + 1,)
+        The spellings of all words.
     normalize : {"nfkc", None}
 
     Returns
@@ -46,15 +43,13 @@ def reading_table(
     counts = np.bincount(symbols)
     alphabet = np.flatnonzero(counts)
     alphabet = alphabet[np.argsort(-counts[alphabet], kind="stable")]
-    lengths = np.diff(offsets)
-    entries = np.full(character_classes().size, kernels.ALONE)
-    entries[alphabet] |= np.arange(1, alphabet.size + 1, dtype=np.uint32) << kernels.NUMBER_SHIFT
-    entries[symbols[np.repeat(lengths > 1, lengths)]] &= ~kernels.ALONE
-    table = character_classes() | entries
+    numbers = np.zeros(character_classes().size, np.uint32)
+    numbers[alphabet] = np.arange(1, alphabet.size + 1)
+    table = character_classes() | (numbers << kernels.NUMBER_SHIFT)
     if normalize:
         changed = changed_codes()
-        classes = character_classes()[changed] | kernels.CHANGED
-        table[changed] = classes | entries[fold_table()[changed]]
+        table[changed] = character_classes()[changed] | kernels.CHANGED
+        table[changed] |= numbers[fold_table()[changed]] << kernels.NUMBER_SHIFT
     return alphabet, table
 
 

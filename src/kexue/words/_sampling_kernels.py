@@ -3,60 +3,48 @@
 import numpy as np
 from numba import njit
 
-from kexue.corpus._span_kernels import EMPTY
-from kexue.words._lattice_kernels import NO_CLASS, read_symbols
-
 
 @njit(cache=True, nogil=True)
-def list_edges(codes, table, whole_runs, base, check, price, word):
-    """Return all tokens that a text may have; arguments as in `cheapest_paths`.
+def list_edges(symbols, base, check, word):
+    """Return all tokens that a text may have.
+
+    Parameters
+    ----------
+    symbols : uint32 array of shape (n + 1,)
+        Its atoms and one of symbol 0, from `read_atoms`.
+    base, check, word : the words, from `build_trie`
 
     Returns
     -------
     first : int64 array of shape (n + 1,)
-        Tokens ``first[i]`` to ``first[i + 1]`` begin at i, the shortest first.
+        Tokens ``first[i]`` to ``first[i + 1]`` begin at atom i, the shortest first.
     ends : int64 array of shape (n_edges,)
+        The atom after each.
     words : int32 array of shape (n_edges,)
         The word of each, -1 for an atom that is none.
     """
-    n = codes.size
-    symbols = np.empty(n + 1, np.uint32)
-    read_symbols(codes, np.uint64(0), np.uint64(n), NO_CLASS, n, table, whole_runs, symbols)
+    n = symbols.size - 1
     first = np.empty(n + 1, np.int64)
     ends = np.empty(2 * n + 1, np.int64)
     words = np.empty(2 * n + 1, np.int32)
     count = 0
     for i in range(n):
         first[i] = count
-        if not symbols[i] & 1:
-            continue
-        following = i + 1
-        while not symbols[following] & 1:
-            following += 1
-        begin = count
-        ends[count] = following
-        words[count] = EMPTY
-        count += 1
-        node = symbols[i] >> 1
-        j = i + 1
-        while node != 0:
-            # room for this edge and the first of the next position
-            if count + 1 >= ends.size:
-                ends = np.concatenate((ends, np.empty_like(ends)))
-                words = np.concatenate((words, np.empty_like(words)))
-            symbol = symbols[j]
-            if price[node] >= 0 and symbol & 1:
-                if j == following:
-                    words[begin] = word[node]
-                elif price[node] & 1:
-                    ends[count] = j
-                    words[count] = word[node]
-                    count += 1
-            child = base[node] + (symbol >> 1)
+        node = symbols[i]
+        j = i
+        while True:
+            j += 1
+            if j == i + 1 or word[node] >= 0:
+                if count == ends.size:
+                    ends = np.concatenate((ends, np.empty_like(ends)))
+                    words = np.concatenate((words, np.empty_like(words)))
+                ends[count] = j
+                words[count] = word[node]
+                count += 1
+            child = base[node] + symbols[j]
             if check[child] != node:
                 break
             node = child
-            j += 1
     first[n] = count
     return first, ends[:count].copy(), words[:count].copy()
 

@@ -1,8 +1,9 @@
 """Kernel that makes a trie of a lexicon: a double array, in which a step costs one comparison.
 
 Symbols are numbers from 1 on. The nodes of depth 1 are the symbols themselves; the child of node
-p by symbol s is ``base[p] + s`` if ``check`` there is p. A leaf has base 0: what lies there are
-nodes of depth 1, whose check is 0, and no walk is ever at node 0.
+p by symbol s is ``base[p] + s`` if ``check`` there is p. Leaves, node 0 and the last place of all
+have base 0: what lies there are nodes of depth 1, whose check is no node. So a walk that was sent
+to node 0 or to the last place stays childless.
 """
 
 import numpy as np
@@ -30,7 +31,8 @@ def build_trie(symbols, offsets, n_symbols):
     Returns
     -------
     base, check : uint32 arrays of shape (n_places,)
-        ``n_symbols + 1`` places beyond the last node are there, so that a step stays inside.
+        ``n_symbols + 1`` places beyond the last node are there, so that a step stays inside; to
+        the last of them none leads.
     word : int32 array of shape (n_places,)
         The word that ends at the node, -1 if none does.
     """
@@ -75,6 +77,7 @@ def build_trie(symbols, offsets, n_symbols):
             place[child] = start + labels[child]
             check[place[child]] = here
             top = max(top, place[child])
+    check[: n_symbols + 1] = _FREE
     size = top + n_symbols + 2
     while size > check.size:
         base = np.concatenate((base, np.zeros_like(base)))

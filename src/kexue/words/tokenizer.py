@@ -40,7 +40,7 @@ __all__ = ["Atoms", "UnigramTokenizer", "token_cuts"]
 
 # Counts pass through float64 on their way to costs
 MAX_TOTAL = 2**53
-BATCH = 1 << 18  # characters
+BATCH = 1 << 16  # characters
 FORMAT = "kexue-unigram-1"
 
 
@@ -75,7 +75,8 @@ class UnigramTokenizer:
     Raises
     ------
     InputError
-        If there is no word, a word is empty, or a count is not a positive integer.
+        If there is no word, a word is empty or longer than 8,192 characters, or a count is not
+        a positive integer.
 
     Examples
     --------
@@ -194,11 +195,11 @@ class UnigramTokenizer:
         tokens: list[list[str]] = []
         for batch in _batches(texts, jobs):
             joined = "".join(batch)
-            bounds = _bounds(batch)
-            found = self._lexicon.segment(encode_text(joined), bounds, jobs)
+            codes = encode_text(joined)
+            found = self._lexicon.segment(codes, _bounds(batch), jobs)
+            edges = found.edges.tolist()
             with _no_garbage_collection():
-                strings = self._lexicon.strings(joined, found)
-                edges = np.searchsorted(found.starts, bounds).tolist()
+                strings = self._lexicon.strings(joined, codes, found)
                 tokens += [strings[a:b].tolist() for a, b in itertools.pairwise(edges)]
         return tokens
 
@@ -220,10 +221,9 @@ class UnigramTokenizer:
         return ids
 
     def _encode(self, codes: np.ndarray, bounds: np.ndarray, n_jobs: int) -> list[np.ndarray]:
-        found = self._lexicon.segment(codes, bounds, n_jobs)
-        ids = self._ranks[found.words]
-        edges = np.searchsorted(found.starts, bounds)
-        unknown = np.flatnonzero(found.words < 0)
+        found = self._lexicon.segment(codes, bounds, n_jobs, labels=self._node_ids)
+        ids, edges = found.labels, found.edges
+        unknown = np.flatnonzero(ids < 0)
         if unknown.size:
             spelled = [
                 self._vocabulary.spell(
@@ -240,11 +240,11 @@ class UnigramTokenizer:
         return [ids[a:b] for a, b in itertools.pairwise(edges.tolist())]
 
     @cached_property
-    def _ranks(self) -> np.ndarray:
-        """The id of every word and, last, -1 for none, int32 of shape (n_words + 1,)."""
-        ranks = np.full(len(self) + 1, -1, np.int32)
+    def _node_ids(self) -> np.ndarray:
+        """The id of the word at every node of the trie, -1 for none."""
+        ranks = np.full(len(self) + 1, -1, np.int32)  # also of word -1
         ranks[self._lexicon.order] = np.arange(len(self))
-        return ranks
+        return ranks[self._lexicon.nodes]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of `ids`.
@@ -264,7 +264,7 @@ class UnigramTokenizer:
 
         A token that is no word costs ``log2(2 N)``; how it is spelled is not charged.
         """
-        return self._bits(self._lexicon.segment(_codes_of(text)).words)
+        return self._bits(self._lexicon.segment(_codes_of(text)).labels)
 
     @overload
     def sample(
@@ -317,9 +317,9 @@ class UnigramTokenizer:
         if alpha == math.inf:
             drawn = [self.tokenize(text) for _ in range(number)]
         else:
-            first, ends, words = self._lexicon.edges(codes)
+            begins, first, ends, words = self._lexicon.edges(codes)
             paths = sampling.draw_paths(first, ends, alpha * self._lexicon.log2(words), number, rng)
-            drawn = _token_lists(text, first, ends, *paths)
+            drawn = _token_lists(text, begins, first, ends, *paths)
         return drawn[0] if size is None else drawn
 
     def nbest(self, text: str, k: int) -> list[tuple[list[str], float]]:
@@ -336,9 +336,9 @@ class UnigramTokenizer:
         """
         codes = _codes_of(text)
         check_int("k", k, minimum=1)
-        first, ends, words = self._lexicon.edges(codes)
+        begins, first, ends, words = self._lexicon.edges(codes)
         edges, offsets = sampling.best_paths(first, ends, self._lexicon.cost(words), k)
-        tokens = _token_lists(text, first, ends, edges, offsets)
+        tokens = _token_lists(text, begins, first, ends, edges, offsets)
         bounds = itertools.pairwise(offsets.tolist())
         bits = [self._bits(words[edges[begin:end]]) for begin, end in bounds]
         return list(zip(tokens, bits, strict=True))
@@ -445,13 +445,18 @@ def _bounds(batch: list[str]) -> np.ndarray:
 
 
 def _token_lists(
-    text: str, first: np.ndarray, ends: np.ndarray, edges: np.ndarray, offsets: np.ndarray
+    text: str,
+    begins: np.ndarray,
+    first: np.ndarray,
+    ends: np.ndarray,
+    edges: np.ndarray,
+    offsets: np.ndarray,
 ) -> list[list[str]]:
     """Return the tokens of paths through a lattice."""
-    begins = np.repeat(np.arange(first.size - 1), np.diff(first))
+    starts = begins[np.repeat(np.arange(first.size - 1), np.diff(first))]
     used = np.unique(edges)
     strings = np.empty(ends.size, object)
-    pairs = zip(begins[used].tolist(), ends[used].tolist(), strict=True)
+    pairs = zip(starts[used].tolist(), begins[ends[used]].tolist(), strict=True)
     strings[used] = objects([text[begin:end] for begin, end in pairs])
     tokens = strings[edges]
     return [tokens[a:b].tolist() for a, b in itertools.pairwise(offsets.tolist())]
