@@ -63,7 +63,7 @@ class Statistics:
         self.suffixes = dict(self.table.suffix_links())
         self.right = {o: self.table.entropy("right", o) for o in orders}
         self.left = {o: self.table.entropy("left", o) for o in orders}
-        self.solidity = dict(enumerate(solidity(self.table, LONGEST), 1))
+        self.solidity = dict(enumerate(solidity(self.table, LONGEST, self.suffixes), 1))
 
     def deltas(self, order: int, correction: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Return by how much entropy rises at both ends, each less its mean over types."""

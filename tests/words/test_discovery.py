@@ -89,9 +89,9 @@ def test_every_character_is_coded(novel):
 def brute_force_path(text, counts, price):
     """Return the best segmentation of one span by plain dynamic programming."""
     score = {}
-    for order in range(1, 5):
+    for order, scores in enumerate(word_scores(counts, 4, dict(counts.suffix_links())), 1):
         names = counts.to_polars(order)["ngram"].to_list()
-        score.update(zip(names, word_scores(counts, 4)[order - 1], strict=True))
+        score.update(zip(names, scores, strict=True))
     best = [(0.0, [])]
     for end in range(1, len(text) + 1):
         best.append(
@@ -101,6 +101,14 @@ def brute_force_path(text, counts, price):
             )
         )
     return best[-1]
+
+
+@pytest.mark.parametrize("block", [1, 7])
+def test_blocks_of_positions_do_not_show(monkeypatch, block):
+    whole = WordDiscoverer(penalty=-1.0, max_rounds=0).fit(POEM * 3)
+    monkeypatch.setattr("kexue.words.nvbe.BLOCK", block)
+    again = WordDiscoverer(penalty=-1.0, max_rounds=0).fit(POEM * 3)
+    assert again.tokenizer_.words == whole.tokenizer_.words
 
 
 @pytest.mark.parametrize("price", [0.0, -4.0])
@@ -129,10 +137,11 @@ def test_segmentation_is_the_best_by_plain_dynamic_programming(price):
 
 
 def brute_force_score(tokens, counts, price):
+    scores = word_scores(counts, 4, dict(counts.suffix_links()))
     total = 0.0
     for token in tokens:
         row = counts.to_polars(len(token))["ngram"].to_list().index(token)
-        total += word_scores(counts, 4)[len(token) - 1][row] + price
+        total += scores[len(token) - 1][row] + price
     return total
 
 

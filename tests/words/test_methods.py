@@ -50,7 +50,7 @@ def counts():
 
 
 def test_solidity(counts):
-    for order, found in enumerate(solidity.solidity(counts, 4), 1):
+    for order, found in enumerate(solidity.solidity(counts, 4, dict(counts.suffix_links())), 1):
         names = counts.to_polars(order)["ngram"]
         np.testing.assert_allclose(found, [plain_solidity(counts, w) for w in names], rtol=1e-12)
 
@@ -185,7 +185,7 @@ def test_states_of_a_character_model(text, counts):
 
 def test_word_scores(counts):
     """The formula, written out, of some n-grams of every order."""
-    found = nvbe.word_scores(counts, 3)
+    found = nvbe.word_scores(counts, 3, dict(counts.suffix_links()))
     names = {o: counts.to_polars(o)["ngram"].to_list() for o in (1, 2, 3)}
     entropy = {
         (side, o): dict(zip(names[o], counts.entropy(side, o).tolist(), strict=True))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,17 +137,23 @@ class NGramCounts:
             self.measure_entropies()
         return level.entropies[side]
 
-    def measure_entropies(self) -> None:
-        """Measure the entropies of all orders but the last, both sides."""
+    def measure_entropies(self, links: Mapping[int, np.ndarray] | None = None) -> None:
+        """Measure the entropies of all orders but the last, both sides.
+
+        Parameters
+        ----------
+        links : mapping of int to int64 array, optional
+            What `suffix_links` yields, where it is at hand.
+        """
         for order in range(1, self.order):
             level, longer = self.levels[order], self.levels[order + 1]
             right: np.ndarray = np.empty(level.counts.size)
             kernels.right_entropies(level.counts, level.children, longer.counts, right)
             level.entropies["right"] = right
-        for order, links in self.suffix_links():
+        for order, suffixes in self.suffix_links() if links is None else links.items():
             level, longer = self.levels[order - 1], self.levels[order]
             left: np.ndarray = np.empty(level.counts.size)
-            kernels.left_entropies(level.counts, links, longer.counts, left)
+            kernels.left_entropies(level.counts, suffixes, longer.counts, left)
             level.entropies["left"] = left
 
     def suffix_links(self) -> Iterator[tuple[int, np.ndarray]]:

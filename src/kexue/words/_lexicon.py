@@ -130,9 +130,8 @@ class Lexicon:
         ids, first = spans.encode_spans(runs, run_offsets)
         atoms[long] = self.alphabet.size + 1 + ids
         self.n_atoms = self.alphabet.size + first.size
-        base, check, run = build_trie(
-            *spans.gather_spans(runs, run_offsets, first), self.alphabet.size
-        )
+        own_runs, own_offsets = spans.gather_spans(runs, run_offsets, first)
+        base, check, run = build_trie(own_runs, own_offsets, self.alphabet.size)
         symbols = np.where(run >= 0, self.alphabet.size + 1 + run, 0).astype(np.uint32)
         self._runs = Trie(base, check, symbols)
         return atoms, np.searchsorted(begins, self.offsets)

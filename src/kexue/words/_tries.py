@@ -6,6 +6,8 @@ import numpy as np
 
 from kexue.corpus.ngrams import NGramCounts
 
+Links = dict[int, np.ndarray]  # of each order from 2 on, see `NGramCounts.suffix_links`
+
 
 def flat_trie(counts: NGramCounts, max_order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lay the n-grams out one order after the other.

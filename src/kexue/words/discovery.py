@@ -19,8 +19,9 @@ from kexue._core import (
 )
 from kexue.corpus import _span_kernels as spans
 from kexue.corpus.scripts import fold_table
-from kexue.corpus.texts import as_texts
+from kexue.corpus.texts import DOCUMENT_END, as_texts
 from kexue.words import charlm, nvbe, solidity
+from kexue.words._lexicon import Segmentation
 from kexue.words.pair import without_redundant
 from kexue.words.pricing import balanced_price
 from kexue.words.solidity import Spans
@@ -180,17 +181,22 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         if np.any(joining[folded]):
             begins, lexicon = self._first_segmentation(folded, cuts, joining, int(min_count))
         starts = np.append(np.flatnonzero(begins), codes.size)
+        words = lexicon(enough(word_types(folded, starts), joining, int(min_count)))
         rounds = 0
         while True:
-            tokenizer = self._tokenizer(folded, starts, joining, int(min_count), lexicon)
+            tokenizer = UnigramTokenizer.from_spans(
+                *words, atoms=self.atoms, normalize=self.normalize
+            )
+            found = tokenizer.segment(codes)
             if rounds == self.max_rounds:
                 break
-            improved = tokenizer.token_starts(codes)
             rounds += 1
-            if np.array_equal(improved, starts):
-                return tokenizer, starts, rounds
-            starts, lexicon = improved, _whole
-        return tokenizer, tokenizer.token_starts(codes), rounds
+            if np.array_equal(found.starts, starts):
+                break
+            starts = found.starts
+            types = used_words(folded, found, tokenizer)
+            words = enough(types, joining, int(min_count))
+        return tokenizer, found.starts, rounds
 
     def _first_segmentation(
         self, folded: np.ndarray, cuts: np.ndarray, joining: np.ndarray, min_count: int
@@ -223,27 +229,6 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         refine = without_redundant if self.method == "pair" else ngrams.checked
         return ngrams.segment(folded, cuts), refine
 
-    def _tokenizer(
-        self,
-        folded: np.ndarray,
-        starts: np.ndarray,
-        joining: np.ndarray,
-        min_count: int,
-        lexicon: Refine,
-    ) -> UnigramTokenizer:
-        """Count the words of a segmentation; single characters and whole runs all stay."""
-        tokens = Tokens.from_starts(folded, starts)
-        joined = (tokens.lengths > 1) & joining[folded[starts[tokens.first]]]
-        kept = (~joined | (tokens.counts >= min_count)) & (
-            np.arange(tokens.first.size) != tokens.end_id
-        )
-        symbols, offsets = spans.gather_spans(folded, starts, tokens.first[kept])
-        return UnigramTokenizer.from_spans(
-            *lexicon((symbols, offsets, tokens.counts[kept])),
-            atoms=self.atoms,
-            normalize=self.normalize,
-        )
-
     def _check_parameters(self) -> None:
         check_choice("method", self.method, ("nvbe", "ngram", "pair", "charlm"))
         shortest = 2 if self.method in ("ngram", "charlm") else 1
@@ -275,6 +260,40 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             check_float("min_pmi", self.min_pmi)
 
 
+def word_types(codes: np.ndarray, starts: np.ndarray) -> Spans:
+    """Return the distinct tokens of a segmented text, without the end of a document."""
+    ids, first = spans.encode_spans(codes, starts)
+    real = np.flatnonzero(codes[starts[first]] != DOCUMENT_END)
+    counts = np.bincount(ids, minlength=first.size)[real]
+    return *spans.gather_spans(codes, starts, first[real]), counts
+
+
+def enough(types: Spans, joining: np.ndarray, min_count: int) -> Spans:
+    """Return the types that make a lexicon; single characters and whole runs all do."""
+    symbols, offsets, counts = types
+    joined = (np.diff(offsets) > 1) & joining[symbols[offsets[:-1]]]
+    kept = np.flatnonzero(~joined | (counts >= min_count))
+    return *spans.gather_spans(symbols, offsets, kept), counts[kept]
+
+
+def used_words(codes: np.ndarray, found: Segmentation, tokenizer: UnigramTokenizer) -> Spans:
+    """Return what `word_types` does for the tokens that a tokenizer found.
+
+    Those that are words need not be spelled, they are counted by their numbers.
+    """
+    symbols, offsets, _ = tokenizer.lexicon
+    counts = np.bincount(found.labels + 1, minlength=offsets.size)[1:]
+    used = np.flatnonzero(counts)
+    known = *spans.gather_spans(symbols, offsets, used), counts[used]
+    other = np.flatnonzero(found.labels < 0)
+    new = word_types(*spans.gather_spans(codes, found.starts, other))
+    return (
+        np.concatenate((known[0], new[0])),
+        np.concatenate((known[1], known[1][-1] + new[1][1:])),
+        np.concatenate((known[2], new[2])),
+    )
+
+
 def _whole(words: Spans) -> Spans:
     return words
 
@@ -285,7 +304,7 @@ def in_sample_ledger(tokens: Tokens) -> list[tuple[str, float]]:
     counts = tokens.counts
     word_bits = np.log2(tokens.ids.size) - np.log2(counts)
     return [
-        ("alphabet", float(np.log2(np.unique(tokens.codes).size))),
+        ("alphabet", float(np.log2(np.count_nonzero(np.bincount(tokens.codes))))),
         ("characters", float(character_bits(tokens.codes).sum() / characters)),
         ("words", float(counts @ word_bits / characters)),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +10,15 @@ from kexue.corpus.counting import count_code_points, encode_ids
 from kexue.corpus.ngrams import NGramCounts
 from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _nvbe_kernels as kernels
-from kexue.words._tries import flat_trie
+from kexue.words._tries import Links, flat_trie
 from kexue.words.solidity import SOLID, solidity
 
 SOLIDITY_WEIGHT = 1.5
 PRIOR_COUNT = 2.0
+BLOCK = 1 << 18  # positions whose scores are looked up at once
 
 
-def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
+def autonomies(counts: NGramCounts, max_length: int, links: Links) -> list[np.ndarray]:
     r"""Return how much each n-gram behaves like a word, in nats, for every order.
 
     A word is predictable inside and free at its edges, so the branching entropy rises at
@@ -31,6 +31,8 @@ def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
     counts : NGramCounts
         Of an order above `max_length`.
     max_length : int
+    links : dict of int to int64 array
+        ``dict(counts.suffix_links())``.
 
     Returns
     -------
@@ -42,17 +44,18 @@ def autonomies(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
     Magistry and Sagot, Unsupervized word segmentation: the case for Mandarin Chinese,
     ACL 2012.
     """
+    counts.measure_entropies(links)
     # the entropies of the empty n-gram are constants, which the means take away
     found = [_centred(counts.entropy("right", 1)) + _centred(counts.entropy("left", 1))]
-    for order, suffixes in itertools.islice(counts.suffix_links(), max_length - 1):
-        prefixes = counts.parents(order)
+    for order in range(2, max_length + 1):
+        prefixes, suffixes = counts.parents(order), links[order]
         right = counts.entropy("right", order) - counts.entropy("right", order - 1)[prefixes]
         left = counts.entropy("left", order) - counts.entropy("left", order - 1)[suffixes]
         found.append(_centred(right) + _centred(left))
     return found
 
 
-def word_scores(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
+def word_scores(counts: NGramCounts, max_length: int, links: Links) -> list[np.ndarray]:
     r"""Return what each n-gram is worth as a word, nats, for every order.
 
     With :math:`s(w)` its solidity (`kexue.words.solidity`), infinite for single characters, which
@@ -64,9 +67,9 @@ def word_scores(counts: NGramCounts, max_length: int) -> list[np.ndarray]:
     what was measured on few occurrences, where entropies come out too low. Weights and factor
     are kexue's own, chosen in docs/words/experiments.md.
     """
-    solid = solidity(counts, max_length)
+    solid = solidity(counts, max_length, links)
     scores = []
-    for order, values in enumerate(autonomies(counts, max_length), 1):
+    for order, values in enumerate(autonomies(counts, max_length, links), 1):
         score = order * values
         if order > 1:
             score += SOLIDITY_WEIGHT * (solid[order - 1] - SOLID[order - 1])
@@ -110,7 +113,7 @@ class Lattice(NamedTuple):
             :math:`\lambda`, nats; added for each word, so negative values make longer words.
         """
         begins = np.empty(self.ids.size, bool)
-        kernels.best_scored_path(*self, price, begins)
+        kernels.best_scored_path(*self, price, BLOCK, begins)
         return begins
 
 
@@ -143,8 +146,9 @@ def lattice(
         memory=memory,
         n_jobs=n_jobs,
     )
+    links = dict(counts.suffix_links())
+    scores = np.concatenate(word_scores(counts, max_length, links))
     last, children, bases = flat_trie(counts, max_length)
-    scores = np.concatenate(word_scores(counts, max_length))
     return Lattice(encode_ids(codes, counts.alphabet), cuts, last, children, scores, bases)
 
 

@@ -11,7 +11,7 @@ from kexue.corpus import _span_kernels as spans
 from kexue.corpus.counting import count_code_points, encode_ids
 from kexue.corpus.ngrams import NGramCounts
 from kexue.words import _cut_kernels as kernels
-from kexue.words._tries import flat_trie
+from kexue.words._tries import Links, flat_trie
 
 # Words: symbols, offsets and counts, as `UnigramTokenizer.from_spans` takes them
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -20,7 +20,7 @@ Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 SOLID = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0)
 
 
-def solidity(counts: NGramCounts, max_order: int) -> list[np.ndarray]:
+def solidity(counts: NGramCounts, max_order: int, links: Links) -> list[np.ndarray]:
     r"""Return how firmly each n-gram holds together, in nats, for every order.
 
     :math:`\min_j \log \frac{N N_w}{N_{w_{:j}} N_{w_{j:}}}` over the places where it could be
@@ -30,6 +30,8 @@ def solidity(counts: NGramCounts, max_order: int) -> list[np.ndarray]:
     ----------
     counts : NGramCounts
     max_order : int
+    links : dict of int to int64 array
+        ``dict(counts.suffix_links())``.
 
     Returns
     -------
@@ -41,7 +43,6 @@ def solidity(counts: NGramCounts, max_order: int) -> list[np.ndarray]:
     """
     logs = [np.log(level.counts) for level in counts.levels[1 : max_order + 1]]
     found = [np.full(logs[0].size, np.inf)]
-    links = dict(counts.suffix_links())
     for order in range(2, max_order + 1):
         least = np.full(logs[order - 1].size, np.inf)
         # the parts before and after each cut, the cut moving from the end to the beginning
@@ -152,10 +153,9 @@ def accept(
         memory=memory,
         n_jobs=n_jobs,
     )
-    levels = zip(
-        counts.levels[1:], solidity(counts, max_length), min_solidity[:max_length], strict=True
-    )
+    solid = solidity(counts, max_length, dict(counts.suffix_links()))
+    levels = zip(counts.levels[1:], solid, min_solidity[:max_length], strict=True)
     return Accepted(
         counts,
-        tuple((level.counts >= min_count) & (solid >= least) for level, solid, least in levels),
+        tuple((level.counts >= min_count) & (firm >= least) for level, firm, least in levels),
     )

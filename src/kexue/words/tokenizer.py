@@ -29,7 +29,7 @@ from kexue._core import (
 from kexue.corpus.scripts import fold_table
 from kexue.corpus.texts import DOCUMENT_END, as_texts, encode_text
 from kexue.words import _sampling_kernels as sampling
-from kexue.words._lexicon import Lexicon
+from kexue.words._lexicon import Lexicon, Segmentation
 from kexue.words._reading import Atoms, objects, token_cuts
 from kexue.words._vocabulary import Vocabulary
 
@@ -351,10 +351,14 @@ class UnigramTokenizer:
         codes : uint32 array of shape (n,)
             Code points; `kexue.corpus.texts.DOCUMENT_END` ends a document and is a token.
         """
-        ends = np.flatnonzero(codes == DOCUMENT_END) + 1
-        # the last document may have no mark at its end
-        bounds = np.unique(np.concatenate(([0], ends, [codes.size])))
-        return self._lexicon.segment(codes, bounds if codes.size else None).starts
+        return self.segment(codes).starts
+
+    def segment(self, codes: np.ndarray) -> Segmentation:
+        """Return where tokens begin and the word of each, of `lexicon`; as `token_starts`."""
+        bounds = np.append(0, np.flatnonzero(codes == DOCUMENT_END) + 1)
+        if bounds[-1] != codes.size:  # the last document has no mark at its end
+            bounds = np.append(bounds, codes.size)
+        return self._lexicon.segment(codes, bounds)
 
     def to_hf(self) -> tokenizers.Tokenizer:
         """Return a tokenizer of Hugging Face's `tokenizers` that does the same.
