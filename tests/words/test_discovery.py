@@ -103,6 +103,18 @@ def brute_force_path(text, counts, price):
     return best[-1]
 
 
+def test_learning_in_parts_is_learning_from_all():
+    first, second = POEM[:2], [*POEM[2:], *POEM]
+    model = WordDiscoverer(penalty=-1.0).partial_fit(first)
+    alone = model.words_.to_dicts()
+    model.partial_fit(iter(second))
+    whole = WordDiscoverer(penalty=-1.0).fit(first + second)
+    assert model.words_.to_dicts() == whole.words_.to_dicts() != alone
+    assert model.ledger_ == whole.ledger_
+    assert model.tokenizer_.words == whole.tokenizer_.words
+    assert model.fit(first).words_.to_dicts() == alone
+
+
 @pytest.mark.parametrize("block", [1, 7])
 def test_blocks_of_positions_do_not_show(monkeypatch, block):
     whole = WordDiscoverer(penalty=-1.0, max_rounds=0).fit(POEM * 3)

@@ -9,8 +9,9 @@ def best_scored_path(ids, cuts, last, children, scores, bases, price, block, beg
     """Segment spans of characters into n-grams of greatest total score.
 
     The n-grams of a text are spread over more memory than is near. In each block of positions
-    the scores of what begins there are looked up by first character, since all n-grams of one
-    lie together; then the best tokens are chosen from the end to the beginning.
+    the scores of what begins there are looked up in the order of the first two characters, since
+    n-grams that begin alike lie together; then the best tokens are chosen from the end to the
+    beginning.
 
     Parameters
     ----------
@@ -38,12 +39,13 @@ def best_scored_path(ids, cuts, last, children, scores, bases, price, block, beg
     value = np.zeros(n + 1, np.float64)
     step = np.ones(n, np.int32)
     found = np.empty((min(block, n), max_length), np.float64)
+    by_second = np.empty(min(block, n), np.int64)
     order = np.empty(min(block, n), np.int64)
     heads = np.empty(n_symbols + 2, np.int64)
     row_of = np.empty(n_symbols + 1, np.int64)
     for stop in range(n, 0, -block):
         start = max(stop - block, 0)
-        _sort_positions(ids, start, stop, heads, order)
+        _sort_positions(ids, start, stop, heads, by_second, order)
         for symbol in range(1, n_symbols + 1):
             if heads[symbol] < heads[symbol + 1]:
                 own = order[heads[symbol] : heads[symbol + 1]]
@@ -58,18 +60,29 @@ def best_scored_path(ids, cuts, last, children, scores, bases, price, block, beg
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sort_positions(ids, start, stop, heads, order):
-    """Write the positions of a block by symbol; those of s are ``heads[s]`` to ``heads[s + 1]``."""
-    heads[:] = 0
-    for i in range(start, stop):
-        heads[ids[i] + 1] += 1
-    for symbol in range(heads.size - 1):
-        heads[symbol + 1] += heads[symbol]
-    for i in range(stop - 1, start - 1, -1):
-        heads[ids[i] + 1] -= 1
-        order[heads[ids[i] + 1]] = i
-    heads[:-1] = heads[1:]
-    heads[-1] = stop - start
+def _sort_positions(ids, start, stop, heads, by_second, order):
+    """Write the positions of a block in order of their first two symbols.
+
+    Those whose first symbol is s become ``order[heads[s]:heads[s + 1]]``.
+    """
+    for shift in (1, 0):
+        heads[:] = 0
+        for i in range(start + shift, stop + shift):
+            heads[(ids[i] if i < ids.size else 0) + 1] += 1
+        for symbol in range(heads.size - 1):
+            heads[symbol + 1] += heads[symbol]
+        for k in range(stop - start):
+            i = start + k if shift else by_second[k]
+            symbol = ids[i + shift] if i + shift < ids.size else 0
+            if shift:
+                by_second[heads[symbol]] = i
+            else:
+                order[heads[symbol]] = i
+            heads[symbol] += 1
+    # each now points to the end of its own
+    for symbol in range(heads.size - 1, 0, -1):
+        heads[symbol] = heads[symbol - 1]
+    heads[0] = 0
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -90,12 +103,13 @@ def _score_positions(ids, positions, last, children, scores, row_of, start, foun
             if k == 1:
                 node = row_of[symbol]
             else:
+                # the one with this symbol is there, so a single one need not be looked at
                 low = children[node]
                 high = children[node + 1]
-                while low < high:
+                while high - low > 1:
                     middle = (low + high) // 2
-                    if last[middle] < symbol:
-                        low = middle + 1
+                    if last[middle] <= symbol:
+                        low = middle
                     else:
                         high = middle
                 node = low
