@@ -10,7 +10,7 @@ import lzma
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -42,7 +42,16 @@ _MAGIC = {
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"%PDF-": "a PDF document; extract its text first",
 }
+# Not gzip, of which the standard library's reader sees every end
+_DECOMPRESSORS: dict[str | None, Callable[[], Any]] = {
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
+    "xz": lzma.LZMADecompressor,
+}
+# A byte can hold ten thousand, and what is fed comes out at once
+_FEED_BYTES = 1 << 10
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+# Encodings of one name at a time, which cannot be read in blocks
+_NAMES_ONLY = ("idna", "punycode")
 _LINE_FEED, _CARRIAGE_RETURN, _BYTE_ORDER_MARK = 0x0A, 0x0D, 0xFEFF
 
 
@@ -221,13 +230,11 @@ def read_blocks(path: Path, name: str, size: int) -> Iterator[bytes]:
         If a compressed file is damaged or ends too early.
     """
     compression = COMPRESSIONS.get(path.suffix.lower())
+    opener: Any = gzip.open if compression == "gzip" else open
     try:
-        if compression == "zstd":
-            with open(path, "rb") as file:
-                yield from _read_zstd(file, size)
-            return
-        opener: Any = {"gzip": gzip.open, "xz": lzma.open}.get(compression or "", open)
         with opener(path, "rb") as file:
+            if compression in _DECOMPRESSORS:
+                yield from _read_streams(file, size, _DECOMPRESSORS[compression])
             while block := file.read(size):
                 yield block
     except _DAMAGE as error:
@@ -237,20 +244,24 @@ def read_blocks(path: Path, name: str, size: int) -> Iterator[bytes]:
         ) from error
 
 
-def _read_zstd(file: BinaryIO, size: int) -> Iterator[bytes]:
-    # The package's stream reader takes a cut file for a whole one; this object knows its end
-    decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
-    frame = decompressor.decompressobj()
-    fed = False
-    while data := file.read(min(size, HEAD_BYTES)):
-        while data:
-            fed = True
-            yield frame.decompress(data)
-            data = b""
-            if frame.eof:
-                data, frame, fed = frame.unused_data, decompressor.decompressobj(), False
-    if fed:
-        raise EOFError("the last frame has no end")
+def _read_streams(file: BinaryIO, size: int, new: Callable[[], Any]) -> Iterator[bytes]:
+    """Yield the content of streams, one after another, each read by a decompressor of its own."""
+    # `lzma.open` ends at what is no stream, zstandard's reader at a cut; these know their end
+    stream, began = new(), False
+    held = bytearray()
+    while data := file.read(_FEED_BYTES):
+        while data := data if began else data.lstrip(b"\0"):  # xz pads streams with zeros
+            held += stream.decompress(data)
+            data, began = b"", True
+            if stream.eof:
+                data, stream, began = stream.unused_data, new(), False
+        if len(held) >= size:
+            yield bytes(held)
+            held.clear()
+    if began:
+        raise EOFError("the last stream has no end")
+    if held:
+        yield bytes(held)
 
 
 def check_head(head: bytes, name: str, encoding: str) -> None:
@@ -278,7 +289,8 @@ def check_head(head: bytes, name: str, encoding: str) -> None:
 def check_encoding(encoding: str) -> None:
     """Refuse what is no name of a text encoding."""
     try:
-        text = codecs.lookup(encoding)._is_text_encoding
+        codec = codecs.lookup(encoding)
+        text = codec._is_text_encoding and codec.name not in _NAMES_ONLY
     except (LookupError, TypeError):
         text = False
     if not text:
@@ -317,6 +329,8 @@ class TextDecoder:
         handler = "kexue-replace" if errors == "replace" else "strict"
         self.replaced = 0
         self._name = name
+        if codecs.lookup(encoding).name == "utf-8-sig":
+            encoding = "utf-8"  # that decoder drops a mark cut short; a whole one is dropped below
         self._decoder = codecs.getincrementaldecoder(encoding)(handler)
         self._n_bytes = 0
         self._began = False

@@ -37,6 +37,7 @@ CHUNK_BYTES = 8 << 20
 _BLOCK_BYTES = 1 << 18
 # Records that the columns of a file without a schema are taken from
 _N_SCHEMA_RECORDS = 1000
+_QUOTING = "; quote texts that hold separators, line ends or quotation marks"
 
 
 class Source(Protocol):
@@ -118,7 +119,7 @@ class FileSource:
         if self.path is None:
             self._kept = sys.stdin.buffer.read()
         elif not self.path.is_file():  # a pipe
-            self._kept = self.path.read_bytes()
+            self._kept = b"".join(read_blocks(self.path, self.name, CHUNK_BYTES))
         head = b""
         for block in self._blocks(HEAD_BYTES):
             head += block
@@ -187,12 +188,13 @@ class FileSource:
 
         assert self.path is not None
         source: Path | io.BytesIO = self.path
+        in_memory = self.compressed or self._kept is not None
         if self.format == ".parquet":
-            if self.compressed:
+            if in_memory:
                 source = io.BytesIO(b"".join(self._blocks(CHUNK_BYTES)))
             return pl.scan_parquet(source)
         utf8 = codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
-        if self.compressed or not utf8 or self.errors == "replace":
+        if in_memory or not utf8 or self.errors == "replace":
             text = "".join(self._decoded(CHUNK_BYTES))
             source = io.BytesIO(text.encode("utf-8", "surrogatepass"))
         return pl.scan_csv(
@@ -223,8 +225,19 @@ class FileSource:
         with self._table_errors():
             table = self._scan().select(pl.col(self.column).drop_nulls())
             frame = table.collect(engine="streaming", optimizations=whole)
+        if self.format != ".parquet":
+            self._check_whole()
         for part in frame.iter_slices(_N_SCHEMA_RECORDS):
             yield from part.to_series().to_list()
+
+    def _check_whole(self) -> None:
+        """Refuse what polars lets pass: a last text without its end, bytes of no character."""
+        marks = sum(text.count('"') for text in self._decoded(CHUNK_BYTES))
+        if self.format == ".csv" and marks % 2:
+            raise InputError(
+                f"{self.name}: no valid csv file (the last quotation mark closes nothing, the file "
+                f"may be cut short){_QUOTING}"
+            )
 
     @contextmanager
     def _table_errors(self) -> Iterator[None]:
@@ -233,13 +246,13 @@ class FileSource:
 
         try:
             yield
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             line, hint = 0, ""
             if self.format != ".parquet":
                 # Undecodable bytes are reported from here
                 line = ragged_line(self._decoded(CHUNK_BYTES), self._separator)
                 if self.format == ".csv":
-                    hint = "; quote texts that hold separators, line ends or quotation marks"
+                    hint = _QUOTING
             raise InputError(
                 f"{self.name}{f', line {line}' if line else ''}: no valid {self.format[1:]} file "
                 f"({str(error).splitlines()[0]}){hint}"

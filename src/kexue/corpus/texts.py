@@ -156,6 +156,9 @@ def read_texts(
     another encoding than UTF-8. A field of a CSV file may be quoted; in a TSV file a quotation
     mark is a character like others.
 
+    A compressed file that is cut or changed is refused, if it has checksums, as gzip and xz
+    always do and zstd on request. In any other file a changed byte may be another letter.
+
     Parameters
     ----------
     paths : str, path or iterable of them
