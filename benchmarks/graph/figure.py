@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 import random
 import sys
 from importlib import metadata
@@ -18,17 +17,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.drawing import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PAPER,
+    RED,
+    ROOT,
+    SOFT,
+    data_folder,
+    heading,
+    styled,
+)
 from benchmarks.graph.searches import Graph, graphs, search_ours, search_peer, timed
 from kexue.graph import Infomap
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "facebook-pages"
 SEEDS = range(1, 11)
 LEVELS = 3
-# those of src/kexue/atlas/page.css
-PAPER, LINE, SOFT, INK = "#fdfcf9", "#d9d4c8", "#5f5b53", "#1d1b18"
 HUES = (
-    *("#1f5fa8", "#e39a1f", "#0e8a6a", "#c9502b", "#67b3de"),
+    *(BLUE, ORANGE, GREEN, RED, "#67b3de"),
     *("#7a3b8f", "#9c9a1e", "#d383ab", "#2f3f6f", "#8a5a33", "#8f8a80"),
 )
 STYLES = (  # marker, colour, filled
@@ -37,17 +45,6 @@ STYLES = (  # marker, colour, filled
     ("s", HUES[3], True),
     ("^", HUES[6], True),
 )
-FAMILIES = ("Liberation Sans", "Arial", "DejaVu Sans", "Noto Sans CJK SC")
-FONT = {
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": SOFT,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-}
 BARE = 0.0035  # flow below which a block has no border
 PAGES = 3  # named per block
 LINE_POINTS = 9.2
@@ -64,18 +61,10 @@ class Block(NamedTuple):
 
 
 def main(path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.font_manager import get_font_names
-
-    data = Path(os.environ.get("KEXUE_DATA", ROOT.parent / "shared" / "data"))
+    data = data_folder()
     graph = next(iter(graphs(data, NAME, {NAME: 0.0})))
     names = page_names(data / "graphs" / f"{NAME}.nodes.tsv.gz")
-    known = set(get_font_names())
-    families = [family for family in FAMILIES if family in known]
-    with plt.rc_context({**FONT, "font.family": families}):
+    with styled() as plt:
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(9.6, 5.4), width_ratios=(1, 1.6), facecolor=PAPER
         )
@@ -145,7 +134,7 @@ def draw_trials(axes: Any, searches: list[list[tuple[float, float]]]) -> None:
     axes.set_xlabel("CPU time of a search (s, one thread)")
     axes.set_ylabel("code length (bits per step)")
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.08), handletextpad=0.1)
-    heading(axes, "Two levels: length and time of a search", f"{len(SEEDS)} seeds each")
+    heading(axes, "Two levels: length and time of a search", f"{len(SEEDS)} seeds each", size=9)
 
 
 def draw_levels(axes: Any, model: Infomap, names: list[str]) -> None:
@@ -173,31 +162,10 @@ def draw_levels(axes: Any, model: Infomap, names: list[str]) -> None:
         f"All levels: {model.codelength_:.2f} bits per step",
         f"{model.one_level_codelength_:.2f} without modules; {rows[0].naming_modules:.2f} name the "
         "module of level 1; height: share of the walk",
+        size=9,
     )
     for row in rows:
         print(row)
-
-
-def heading(axes: Any, title: str, subtitle: str) -> None:
-    axes.annotate(
-        title,
-        (0, 1),
-        (0, 26),
-        "axes fraction",
-        "offset points",
-        fontsize=11,
-        fontweight="bold",
-        annotation_clip=False,
-    )
-    axes.annotate(
-        subtitle,
-        (0, 1),
-        (0, 11),
-        "axes fraction",
-        "offset points",
-        color=SOFT,
-        annotation_clip=False,
-    )
 
 
 def blocks(model: Infomap, names: list[str]) -> list[Block]:
