@@ -1,0 +1,490 @@
+"""JoSE: the step on the sphere, what training may hang on, and what users do with vectors."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.base import clone
+
+from kexue._core import InputError
+from kexue.vectors import JoSE, _jose_training
+from kexue.vectors._jose_kernels import step_joint, step_triple
+from kexue.vectors._jose_training import alias_table, keep_probabilities
+
+DIM = 8
+# Two topics: words of one never stand with words of the other
+TOPICS = [
+    ["sun", "moon", *(f"star{k}" for k in range(18))],
+    ["bread", "wine", *(f"spice{k}" for k in range(18))],
+]
+
+
+def topical(n=300, seed=0, size=40):
+    rng = np.random.default_rng(seed)
+    return [[TOPICS[k % 2][i] for i in rng.integers(0, 20, size)] for k in range(n)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return JoSE(16, epochs=8, sample=0, random_state=0).fit(topical())
+
+
+def unit_rows(rng, n, dim=DIM):
+    rows = rng.standard_normal((n, dim))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def moved(x, coefficient, direction):
+    """Return x after a step along a direction, projected on the tangent plane of the sphere."""
+    y = x + coefficient * (direction - (x @ direction) * x)
+    return y / np.linalg.norm(y)
+
+
+def sequential(u, n, v, margin, rate, paper):
+    """The three steps one after another, all by the old values."""
+    f, h = u @ v, n @ v
+    if f - h >= margin:
+        return u, n, v
+    difference = u - n
+    length = np.linalg.norm(difference) if paper else 1.0
+    return (
+        moved(u, rate * (1 - f), v),
+        moved(n, -rate * (1 + h if paper else 2 * h), v),
+        moved(v, rate * (1 - (f - h) / length), difference),
+    )
+
+
+@pytest.mark.parametrize("paper", [0, 1])
+def test_the_fused_step_is_the_sequential_one(paper):
+    rng = np.random.default_rng(0)
+    negative = active = 0
+    for u, n, v in unit_rows(rng, 30_000).reshape(-1, 3, DIM):
+        rows, others = np.concatenate((u, n)), v.copy()
+        lost = step_triple(
+            rows, np.uint64(0), np.uint64(DIM), others, np.uint64(0), np.uint64(DIM), 0.15, 0.04,
+            paper,
+        )  # fmt: skip
+        expected = sequential(u, n, v, 0.15, 0.04, paper)
+        np.testing.assert_allclose((*rows.reshape(2, DIM), others), expected, rtol=0, atol=1e-12)
+        assert lost == pytest.approx(max(0.15 - u @ v + n @ v, 0), abs=1e-12)
+        active += lost > 0
+        negative += lost > 0 and n @ v < 0
+    assert active > 4000
+    assert negative > 1000
+
+
+def test_the_step_counts_norms_as_they_are():
+    """Vectors a little off the sphere come back to it, instead of going further off."""
+    rng = np.random.default_rng(1)
+    u, n, v = unit_rows(rng, 3) * [[1.01], [0.98], [1.02]]
+    n = v * 0.97 + 0.1 * n  # near v, so it is pushed hard
+    rows, others = np.concatenate((u, n)), v.copy()
+    step_triple(
+        rows, np.uint64(0), np.uint64(DIM), others, np.uint64(0), np.uint64(DIM), 0.5, 0.3, 0
+    )
+    norms = np.linalg.norm([*rows.reshape(2, DIM), others], axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-12)
+
+
+def joint_loss(u, n, v, d, margin):
+    return max(0.0, margin - (u - n) @ (v + d))
+
+
+def test_the_joint_step_goes_down_the_gradient():
+    rng = np.random.default_rng(2)
+    for u, n, v, d in unit_rows(rng, 400).reshape(-1, 4, DIM):
+        rows = np.concatenate((u, n))
+        contexts, documents = v.copy(), d.copy()
+        zero, width = np.uint64(0), np.uint64(DIM)
+        lost = step_joint(rows, zero, width, contexts, zero, documents, zero, width, 0.15, 1e-6)
+        assert lost == pytest.approx(joint_loss(u, n, v, d, 0.15), abs=1e-12)
+        if lost == 0:
+            continue
+        new = [*rows.reshape(2, DIM), contexts, documents]
+        gradients = [-(v + d), v + d, -(u - n), -(u - n)]
+        for x, y, g in zip((u, n, v, d), new, gradients, strict=True):
+            tangent = g - (x @ g) * x
+            length = 1 + x @ g / np.linalg.norm(g)
+            np.testing.assert_allclose((y - x) / 1e-6, -length * tangent, atol=1e-4)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_the_gradient_on_the_sphere_by_finite_differences(which):
+    rng = np.random.default_rng(3)
+    for x in unit_rows(rng, 300).reshape(-1, 3, DIM):
+        u, n, v = x
+        if u @ v - n @ v > 0.1:
+            continue
+        gradient = [-v, v, -(u - n)][which]
+        projected = gradient - (x[which] @ gradient) * x[which]
+        along = rng.standard_normal(DIM)
+        along -= (along @ x[which]) * x[which]
+
+        def loss(t, x=x, along=along):
+            y = x.copy()
+            y[which] = x[which] + t * along
+            y[which] /= np.linalg.norm(y[which])
+            return 0.15 - y[0] @ y[2] + y[1] @ y[2]
+
+        slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+        assert slope == pytest.approx(projected @ along, abs=1e-6)
+
+
+def test_negatives_are_drawn_by_counts():
+    counts = np.array([1000, 200, 50, 3, 1])
+    share, alias = alias_table(counts)
+    own = share / 2**32
+    drawn = own.copy()
+    np.add.at(drawn, alias, 1 - own)
+    np.testing.assert_allclose(drawn / 5, counts**0.75 / (counts**0.75).sum(), atol=1e-8)
+    share, _ = alias_table(np.ones(7))
+    np.testing.assert_array_equal(share, 2**32 - 1)
+
+
+def test_frequent_words_are_thinned_out():
+    counts = np.array([500, 499, 1])
+    kept = keep_probabilities(counts, 0.01) / 2**32
+    often = counts / 10
+    np.testing.assert_allclose(kept, np.minimum((np.sqrt(often) + 1) / often, 1), rtol=1e-6)
+    np.testing.assert_array_equal(keep_probabilities(counts, 0.0), 2**32 - 1)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_rows_stay_on_the_sphere(deterministic):
+    found = JoSE(10, epochs=20, deterministic=deterministic, random_state=0).fit(topical())
+    for rows in (found.word_vectors_, found.context_vectors_, found.doc_vectors_):
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(rows.astype(float), axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"objective": "joint"}, {"step": "paper"}])
+def test_documents_of_a_topic_come_together(options):
+    found = JoSE(16, epochs=8, sample=0, random_state=0, **options).fit(topical())
+    first, second = found.doc_vectors_[::2], found.doc_vectors_[1::2]
+    assert (first @ first.T).mean() > 0.15
+    assert (first @ second.T).mean() < -0.15
+
+
+def test_words_of_a_topic_come_together(model):
+    for topic in TOPICS:
+        for word in topic:
+            near = {name for name, _ in model.most_similar(word, 19)}
+            assert near == set(topic) - {word}
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.words_per_second_ > 0
+
+
+def test_the_vocabulary(model):
+    counted = Counter(token for document in topical() for token in document)
+    assert model.vocabulary_ == {word: k for k, word in enumerate(model.words_)}
+    assert dict(zip(model.words_, model.counts_.tolist(), strict=True)) == counted
+    assert sorted(model.counts_.tolist(), reverse=True) == model.counts_.tolist()
+
+
+def test_rare_words_are_left_out():
+    documents = [*topical(100), ["rare", "sun"], [], ["rare"]]
+    found = JoSE(8, epochs=2, random_state=0).fit(documents)
+    assert "rare" not in found.vocabulary_
+    assert np.flatnonzero(found.empty_docs_).tolist() == [101, 102]
+    mean = found.doc_vectors_[:101].mean(axis=0)
+    np.testing.assert_allclose(found.doc_vectors_[102], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_same_words_in_ids_lists_lines_and_chunks(tmp_path, monkeypatch):
+    documents = [*topical(60), ["rare"], [], ["sun", "rare", "moon"]]
+    options = {"n_components": 8, "epochs": 2, "random_state": 5}
+    found = JoSE(**options).fit(documents)
+    numbers = {word: k for k, word in enumerate(dict.fromkeys(w for d in documents for w in d))}
+    ids = [k for d in documents for k in [*(numbers[w] for w in d), -1]]
+    by_ids = JoSE(**options).fit_ids(np.array(ids), 20)
+    np.testing.assert_array_equal(by_ids.doc_vectors_, found.doc_vectors_)
+    assert [list(numbers)[k] for k in by_ids.words_] == found.words_
+    monkeypatch.setattr("kexue.vectors._token_lists._HELD", 7)
+    streamed = JoSE(**options).fit(iter(documents))
+    np.testing.assert_array_equal(streamed.doc_vectors_, found.doc_vectors_)
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(" ".join(d) for d in documents if d), "utf-8")
+    by_lines = JoSE(**options).fit(path)
+    np.testing.assert_array_equal(
+        by_lines.counts_, found.counts_, "the empty document is no line, the rest is the same"
+    )
+
+
+def test_one_seed_one_result():
+    one = JoSE(8, epochs=2, random_state=3).fit(topical(50))
+    again = clone(one).fit(topical(50))
+    other = JoSE(8, epochs=2, random_state=4).fit(topical(50))
+    np.testing.assert_array_equal(one.word_vectors_, again.word_vectors_)
+    assert not np.array_equal(one.word_vectors_, other.word_vectors_)
+
+
+@pytest.fixture
+def small_rounds(monkeypatch):
+    monkeypatch.setattr(_jose_training, "ROUND_TOKENS", 500)
+    monkeypatch.setattr(_jose_training, "ROUND_WORDS", 0)
+
+
+@pytest.mark.usefixtures("small_rounds")
+def test_the_same_bits_for_any_number_of_threads():
+    found = [
+        JoSE(16, epochs=8, sample=0, deterministic=True, random_state=0, n_jobs=jobs).fit(topical())
+        for jobs in (1, 2, 4)
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.word_vectors_, found[0].word_vectors_)
+        np.testing.assert_array_equal(other.context_vectors_, found[0].context_vectors_)
+        np.testing.assert_array_equal(other.doc_vectors_, found[0].doc_vectors_)
+        assert other.loss_curve_ == found[0].loss_curve_
+    first, second = found[0].doc_vectors_[::2], found[0].doc_vectors_[1::2]
+    assert (first @ first.T).mean() > 0.15 > -0.15 > (first @ second.T).mean()
+
+
+def test_threads_on_one_table_learn_as_much(model):
+    found = JoSE(16, epochs=8, sample=0, random_state=0, n_jobs=2).fit(topical())
+    assert found.loss_curve_[-1] == pytest.approx(model.loss_curve_[-1], abs=0.02)
+
+
+def test_unfolding_a_merge():
+    """One copy: its rows as they are. Two that went the same way: further than either."""
+    from kexue.vectors._jose_kernels import merge_rows
+
+    rng = np.random.default_rng(0)
+    base = unit_rows(rng, 4).astype(np.float32)
+    goal = unit_rows(rng, 4).astype(np.float32)
+    copy = base + 0.01 * (goal - base)
+    copy /= np.linalg.norm(copy, axis=1, keepdims=True)
+    touched = np.array([[3, 0, 5, 1], [0, 0, 5, 0]], np.uint32)
+    merged = base.copy()
+    merge_rows(merged, np.stack((copy, copy)), touched, 0.02, 0, 4)
+    np.testing.assert_allclose(merged[[0, 3]], copy[[0, 3]], atol=1e-6)
+    np.testing.assert_array_equal(merged[1], base[1])
+    # 10 touches went 1 - 0.98**10 of the way, 5 went 1 - 0.98**5
+    ratio = (1 - 0.98**10) / (1 - 0.98**5)
+    expected = base[2] + ratio * (copy[2] - base[2])
+    np.testing.assert_allclose(merged[2], expected / np.linalg.norm(expected), atol=1e-6)
+
+
+RESUMED = """
+import json, os, signal, sys
+import numpy as np
+from kexue.vectors import JoSE, _jose_training
+sys.path.insert(0, sys.argv[1])
+from test_jose import topical
+_jose_training.ROUND_TOKENS, _jose_training.ROUND_WORDS = 500, 0
+if len(sys.argv) > 4:
+    write = _jose_training._write
+    def kill(*arguments):
+        write(*arguments)
+        if len(arguments[-1]) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+    _jose_training._write = kill
+model = JoSE(12, epochs=6, deterministic=True, random_state=0, checkpoint=sys.argv[2])
+model.fit(topical())
+words, documents = model.word_vectors_, model.doc_vectors_
+np.savez(sys.argv[3], words=words, documents=documents, loss=model.loss_curve_)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
+    checkpoint, out = tmp_path / "state.safetensors", tmp_path / "out.npz"
+
+    def run(*more):
+        arguments = [str(Path(__file__).parent), str(checkpoint), str(out), *more]
+        return subprocess.run([sys.executable, "-c", RESUMED, *arguments], check=False).returncode
+
+    assert run("kill") == -signal.SIGKILL
+    assert checkpoint.exists()
+    assert not out.exists()
+    assert run() == 0
+    assert not checkpoint.exists()
+    resumed = np.load(out)
+    unbroken = tmp_path / "whole.npz"
+    out = unbroken
+    assert run() == 0
+    whole = np.load(unbroken)
+    for name in ("words", "documents", "loss"):
+        np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "state.safetensors"
+
+    def interrupt(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    write = _jose_training._write
+    monkeypatch.setattr(_jose_training, "_write", interrupt)
+    options = {"n_components": 8, "epochs": 3, "random_state": 0, "checkpoint": path}
+    with pytest.raises(KeyboardInterrupt):
+        JoSE(**options).fit(topical(20))
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="a checkpoint of other text"):
+        JoSE(**options).fit(topical(21))
+    with pytest.raises(InputError, match="a checkpoint of other text"):
+        JoSE(**options, window=4).fit(topical(20))
+    JoSE(**options).fit(topical(20))
+    assert not path.exists()
+
+
+def test_vectors_of_other_documents(model):
+    documents = topical()
+    found = model.transform(documents)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    order = np.random.default_rng(0).permutation(len(documents))
+    again = model.transform([documents[k] for k in order])
+    np.testing.assert_array_equal(again, found[order])
+    np.testing.assert_array_equal(clone_with(model, n_jobs=2).transform(documents), found)
+    odd = model.transform([["nothing", "known"], ["sun", "unknown"], []])
+    np.testing.assert_array_equal(odd[0], odd[2])
+    np.testing.assert_array_equal(odd[1], model.transform([["sun"]])[0])
+    assert model.transform([]).shape == (0, 16)
+
+
+def test_documents_are_found_again(data):
+    table = pl.read_parquet(data("newsgroups/20news_bydate.parquet"))
+    texts = table.sample(2000, seed=0)["text"]
+    documents = [re.findall("[a-z]+", text.partition("\n\n")[2].lower()) for text in texts]
+    model = JoSE(random_state=0, n_jobs=2).fit(documents)
+    found = model.transform(documents)
+    kept = ~model.empty_docs_
+    cosines = np.einsum("ij,ij->i", found, model.doc_vectors_)
+    assert cosines[kept].mean() > 0.8
+    nearest = np.argmax(found @ model.doc_vectors_.T, axis=1)
+    assert np.mean(nearest == np.arange(2000)) > 0.95
+
+
+def clone_with(model, **parameters):
+    from copy import copy
+
+    other = copy(model)
+    return other.set_params(**parameters)
+
+
+def test_most_similar(model):
+    (name, cosine), *_ = model.most_similar("sun", 1)
+    assert cosine == pytest.approx(model.word_vector("sun") @ model.word_vector(name), abs=1e-6)
+    by_vector = model.most_similar(model.word_vector("sun"), 2)
+    assert by_vector[0] == ("sun", pytest.approx(1, abs=1e-6))
+    assert len(model.most_similar("sun", 99)) == 39
+    nearest = model.most_similar("bread", 5, vectors="documents")
+    assert all(index % 2 == 1 for index, _ in nearest)
+    with pytest.raises(
+        KeyError, match=r"'mon' is not in the vocabulary of 40 words; near it: moon"
+    ):
+        model.most_similar("mon")
+    with pytest.raises(InputError, match=r"shape \(16,\), got \(3,\)"):
+        model.most_similar(np.ones(3))
+
+
+def test_save_and_load(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = JoSE.load(path)
+    for name in ("word_vectors_", "context_vectors_", "doc_vectors_", "counts_", "empty_docs_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
+    assert loaded.words_ == model.words_
+    assert loaded.loss_curve_ == model.loss_curve_
+    documents = topical(9, seed=9)
+    np.testing.assert_array_equal(loaded.transform(documents), model.transform(documents))
+    path.write_bytes(b"anything")
+    with pytest.raises(InputError, match="is no file of the format 'kexue-jose-1'"):
+        JoSE.load(path)
+    by_ids = JoSE(4, epochs=1, min_count=1, random_state=0).fit_ids(np.array([0, 3, 5, -1] * 9))
+    by_ids.save(path)
+    assert JoSE.load(path).most_similar(3, 1)[0][0] in (0, 5)
+
+
+def test_word2vec_text(model, tmp_path):
+    path = tmp_path / "vectors.txt"
+    model.export(path)
+    head, *lines = path.read_text("utf-8").splitlines()
+    assert head == "40 16"
+    names = [line.split(" ")[0] for line in lines]
+    values = np.array([line.split(" ")[1:] for line in lines], np.float32)
+    assert names == model.words_
+    np.testing.assert_array_equal(values, model.word_vectors_)
+    blank = JoSE(4, epochs=1, random_state=0).fit([["a b", "c", "d"]] * 9)
+    with pytest.raises(InputError, match="cannot hold the word 'a b'"):
+        blank.export(path)
+
+
+@pytest.mark.peer
+def test_gensim_reads_it(model, tmp_path):
+    keyed = pytest.importorskip("gensim.models").KeyedVectors
+    model.export(tmp_path / "vectors.txt")
+    read = keyed.load_word2vec_format(tmp_path / "vectors.txt")
+    made = model.to_gensim()
+    for found in (read, made):
+        assert found.index_to_key == model.words_
+        np.testing.assert_array_equal(found.vectors, model.word_vectors_)
+        theirs = [name for name, _ in found.most_similar("sun", topn=3)]
+        assert theirs == [name for name, _ in model.most_similar("sun", 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "documents", "error", "message"),
+    [
+        ({}, [], InputError, "there is no token in the documents"),
+        ({}, [[], []], InputError, "there is no token in the documents"),
+        ({"min_count": 9}, [["a", "b", "c"]] * 5, InputError, "0 words occur .*; 3 were dropped"),
+        ({"min_count": 1}, [["a", "b"]], InputError, "2 words occur min_count=1 times, and 3 are"),
+        ({"negative": 0}, topical(9), InputError, "negative must be an int >= 1"),
+        ({"window": 0}, topical(9), InputError, "window must be an int >= 1"),
+        ({"n_components": 0}, topical(9), InputError, "n_components must be an int >= 1"),
+        ({"objective": "both"}, topical(9), InputError, "objective must be"),
+        ({"step": "c"}, topical(9), InputError, "step must be"),
+        ({"checkpoint": "x"}, topical(9), InputError, "checkpoint needs an integer random_state"),
+        ({}, "text", TypeError, "documents must be"),
+        ({}, ["text", "more"], TypeError, "each document must be"),
+        ({}, [["a", 1, "b"]] * 9, TypeError, "tokens must be str, got 1"),
+        ({}, [["a", ["b"]]] * 9, TypeError, "tokens must be str, got one in"),
+        ({}, 5, TypeError, "documents must be an iterable"),
+    ],
+)
+def test_bad_input(options, documents, error, message):
+    with pytest.raises(error, match=message):
+        JoSE(**options).fit(documents)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [(np.zeros((2, 2), int), "1-d integer array"), (np.zeros(3), "1-d integer array")],
+)
+def test_bad_ids(ids, message):
+    with pytest.raises(InputError, match=message):
+        JoSE().fit_ids(ids)
+
+
+def test_an_interrupt_is_heard(tmp_path):
+    code = (
+        "from kexue.vectors import JoSE\n"
+        "JoSE(epochs=10**6, min_count=1).fit([['a', 'b', 'c'] * 50] * 2000)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    os.kill(child.pid, signal.SIGINT)
+    _, message = child.communicate(timeout=5)
+    assert "KeyboardInterrupt" in message
+
+
+def test_a_pipeline_and_parameters():
+    from sklearn.cluster import KMeans
+    from sklearn.pipeline import make_pipeline
+
+    pipeline = make_pipeline(
+        JoSE(8, epochs=4, sample=0, random_state=0), KMeans(2, n_init=3, random_state=0)
+    )
+    found = pipeline.fit_predict(topical(100))
+    assert len(set(found[::2])) == len(set(found[1::2])) == 1
+    assert found[0] != found[1]
+    assert json.dumps(JoSE().get_params(), default=str)
