@@ -205,9 +205,12 @@ def test_same_words_in_ids_lists_lines_and_chunks(tmp_path, monkeypatch):
     found = JoSE(**options).fit(documents)
     numbers = {word: k for k, word in enumerate(dict.fromkeys(w for d in documents for w in d))}
     ids = [k for d in documents for k in [*(numbers[w] for w in d), -1]]
-    by_ids = JoSE(**options).fit_ids(np.array(ids), 20)
+    by_ids = JoSE(**options).fit_ids(np.array(ids))
     np.testing.assert_array_equal(by_ids.doc_vectors_, found.doc_vectors_)
     assert [list(numbers)[k] for k in by_ids.words_] == found.words_
+    assert JoSE(**options).fit_ids(np.array(ids), names=list(numbers)).words_ == found.words_
+    with pytest.raises(InputError, match="names must hold a word for each of 41 ids, got 1"):
+        JoSE(**options).fit_ids(np.array(ids), names=["one"])
     monkeypatch.setattr("kexue.vectors._token_lists._HELD", 7)
     streamed = JoSE(**options).fit(iter(documents))
     np.testing.assert_array_equal(streamed.doc_vectors_, found.doc_vectors_)

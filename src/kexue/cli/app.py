@@ -349,6 +349,90 @@ def parse(
         )
 
 
+@app.command("vectors")
+def word_vectors(
+    paths: Paths,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .safetensors file (words, contexts, documents), or a .txt or .vec one (words, "
+            "in word2vec's format).",
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Folder of an atlas, or a tokenizer.json.",
+            show_default="words are discovered",
+        ),
+    ] = None,
+    blanks: Annotated[
+        bool, typer.Option("--blanks", help="Words are what stands between blanks.")
+    ] = False,
+    components: Annotated[int, typer.Option(help="Dimension of the vectors.")] = 100,
+    window: Annotated[int, typer.Option(help="Largest distance of a neighbour.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the text.")] = 10,
+    min_count: Annotated[int, typer.Option(help="Rarer words get no vector.")] = 5,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits for any number of threads.")
+    ] = False,
+    column: Column = None,
+    documents: DocumentsOption = Documents.auto,
+    encoding: Encoding = "utf-8",
+    errors: Errors = "strict",
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    jobs: Jobs = -1,
+    quiet: Quiet = False,
+) -> None:
+    """Learn vectors of words and documents on the unit sphere (JoSE)."""
+    with exit_codes():
+        from kexue._core import InputError
+        from kexue.cli.vectors import check_output, report, write_vectors
+
+        check_output(output)
+        if blanks and model is not None:
+            raise InputError("--blanks and --model both say what a word is; give one of them")
+        jose = write_vectors(
+            _read(paths, column, documents, encoding, errors),
+            output,
+            model=model,
+            blanks=blanks,
+            jobs=jobs,
+            options={
+                "n_components": components,
+                "window": window,
+                "epochs": epochs,
+                "min_count": min_count,
+                "deterministic": deterministic,
+                "random_state": seed,
+            },
+        )
+        if not quiet:
+            report(jose, output)
+
+
+@app.command()
+def similar(
+    vectors: Annotated[
+        Path,
+        typer.Argument(help="A file of `kexue vectors`, a folder of an atlas, or word2vec text."),
+    ],
+    words: Annotated[list[str], typer.Argument(help="Words.", show_default=False)],
+    number: Annotated[int, typer.Option("--number", "-n", help="How many words for each.")] = 10,
+) -> None:
+    """Print the words whose vectors have the largest cosines with a word's."""
+    with exit_codes():
+        from kexue._core import check_int
+        from kexue.cli.vectors import write_similar
+
+        check_int("--number", number, minimum=1)
+        write_similar(vectors, words, number)
+
+
 @app.command()
 def communities(
     graph: Annotated[

@@ -23,12 +23,13 @@ OPTIONS = {
     "n_jobs": "--jobs",
     "random_state": "--seed",
     "n_init": "--trials",
+    "n_components": "--components",
     **{
         name: "--" + name.replace("_", "-")
         for name in (
-            "column", "documents", "encoding", "errors", "flow", "initial", "levels",
+            "column", "documents", "encoding", "epochs", "errors", "flow", "initial", "levels",
             "markov_time", "max_length", "memory", "min_count", "penalty", "quality",
-            "regularized", "teleport",
+            "regularized", "teleport", "window",
         )
     },
 }  # fmt: skip
@@ -216,6 +217,6 @@ def _leave(error: BaseException, code: int) -> NoReturn:
     text = text.replace("pass flow='directed' (or directed=True)", "pass --flow directed")
     text = text.replace("regularized=True", "regularized")
     for parameter, option in OPTIONS.items():
-        text = re.sub(rf"\b{parameter}\b(?= must|=)", option, text)
+        text = re.sub(rf"(?<!-)\b{parameter}\b(?= must|=| or give more)", option, text)
     typer.echo(f"kexue: {label}: {text or type(error).__name__}", err=True)
     raise typer.Exit(code) from None

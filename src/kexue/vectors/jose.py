@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -184,20 +185,23 @@ class JoSE(TransformerMixin, BaseEstimator):
         spelled = list(numbers)
         return self._fit(lists, [spelled[row] for row in rows.tolist()])
 
-    def fit_ids(self, token_ids: Any, n_tokens: int | None = None) -> JoSE:
+    def fit_ids(self, token_ids: Any, *, names: Sequence[str] | None = None) -> JoSE:
         """Learn vectors from token ids.
 
         Parameters
         ----------
         token_ids : integer array of shape (n,)
             Ids from 0, a negative one after every document.
-        n_tokens : int or None
-            Size of the vocabulary; None means the largest id + 1.
+        names : sequence of str, optional
+            The words that the ids stand for, for `words_`; without them it holds ids.
         """
         self._check_parameters()
         lists = split_ids(token_ids)
         most = int(lists.ids.max()) + 1 if lists.ids.size else 0
-        return self._fit(*self._choose_words(lists, max(most, n_tokens or 0)))
+        if names is not None and len(names) < most:
+            raise InputError(f"names must hold a word for each of {most} ids, got {len(names)}")
+        lists, rows = self._choose_words(lists, most)
+        return self._fit(lists, rows if names is None else [names[row] for row in rows.tolist()])
 
     def fit_transform(self, documents: Any, y: None = None) -> np.ndarray:
         """Learn vectors and return those of the documents."""
