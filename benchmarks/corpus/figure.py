@@ -18,28 +18,27 @@ import numpy as np
 
 from benchmarks.corpus.loops import count_batched, count_in_processes, count_one
 from benchmarks.corpus.sampled_text import WORDS_PER_LINE, spell, write_text
+from benchmarks.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    LINE,
+    ORANGE,
+    PAPER,
+    RED,
+    ROOT,
+    SOFT,
+    data_folder,
+    heading,
+    styled,
+)
 from benchmarks.measuring import first_call_seconds
 
-ROOT = Path(__file__).resolve().parents[2]
 N_WORDS = 20_000_000
 LINES_PER_BATCH = 250  # 100,000 tokens
 REPEATS = 3
 LEAST_UPDATES = 1 << 20
 SIZES = [1 << k for k in range(8, 20)]  # distinct words of a table
-# those of src/kexue/_core/page.css
-PAPER, LINE, SOFT, INK = "#fdfcf9", "#d9d4c8", "#5f5b53", "#1d1b18"
-BLUE, ORANGE, RED, GREEN = "#1f5fa8", "#e39a1f", "#c9502b", "#0e8a6a"
-FAMILIES = ("Liberation Sans", "Arial", "DejaVu Sans", "Noto Sans CJK SC")
-FONT = {
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": SOFT,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-}
 STYLES = ((RED, "o"), (ORANGE, "s"), (BLUE, "o"), (GREEN, "^"))
 # slots, entry, and the cache line of the spelling
 ENTRY_BYTES = 2 * 4 + 32 + 64
@@ -49,18 +48,10 @@ Curve = dict[int, float]
 
 
 def main(path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.font_manager import get_font_names
-
-    data = Path(os.environ.get("KEXUE_DATA", ROOT.parent / "shared" / "data"))
     with tempfile.TemporaryDirectory() as folder:
-        curves = throughputs(Path(folder) / "words.txt", data)
+        curves = throughputs(Path(folder) / "words.txt", data_folder())
     costs = update_costs()
-    known = set(get_font_names())
-    with plt.rc_context({**FONT, "font.family": [name for name in FAMILIES if name in known]}):
+    with styled() as plt:
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), facecolor=PAPER)
         draw_throughputs(left, curves)
         draw_costs(right, costs)
@@ -141,7 +132,7 @@ def dict_cost(words: list[str], drawn: np.ndarray) -> float:
 
 
 def table_cost(words: list[str], drawn: np.ndarray) -> float:
-    from kexue.corpus._span_kernels import hash_spans
+    from kexue.corpus._span_kernels import EMPTY, hash_spans
     from kexue.corpus._word_kernels import count_spans
     from kexue.corpus.texts import encode_text
 
@@ -151,7 +142,11 @@ def table_cost(words: list[str], drawn: np.ndarray) -> float:
     hashes = hash_spans(codes, starts)
     entries = np.empty((len(words), 4), np.int64)
     slots = np.empty(2 * len(words), np.int32)
-    count = partial(count_spans, codes, starts[:-1], starts[1:], hashes, 0, slots, entries)
+
+    def count() -> tuple[int, int]:
+        slots[:] = EMPTY
+        return count_spans(codes, starts[:-1], starts[1:], hashes, 0, slots, entries, 0)
+
     assert count() == (drawn.size, len(words))
     return 1e9 * median_seconds(count) / drawn.size
 
@@ -268,17 +263,6 @@ def dress(axes: Any, ticks: list[int]) -> None:
     axes.grid(axis="y", color=LINE, lw=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def heading(axes: Any, title: str, subtitle: str) -> None:
-    for text, height, style in (
-        (title, 26, {"fontsize": 11, "fontweight": "bold"}),
-        (subtitle, 11, {"color": SOFT, "fontsize": 8}),
-    ):
-        axes.annotate(
-            text, (0, 1), (0, height), "axes fraction", "offset points",
-            annotation_clip=False, **style,
-        )  # fmt: skip
 
 
 if __name__ == "__main__":

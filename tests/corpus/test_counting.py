@@ -3,6 +3,7 @@
 import lzma
 import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,19 @@ def test_queries():
     assert repr(counts) == "NGramCounts(order=2, total=13, distinct=11)"
     with pytest.raises(KeyError):
         counts["eb"]
+
+
+def test_a_mapping():
+    counts = count_ngrams(["红楼梦红楼人", "abab"], 3)
+    expected = as_dict(counts, 1) | as_dict(counts, 2) | as_dict(counts, 3)
+    assert isinstance(counts, Mapping)
+    assert dict(counts) == dict(counts.items()) == expected
+    assert list(counts.keys()) == list(expected)
+    assert list(counts.values()) == list(expected.values())
+    assert counts == expected
+    assert counts.get("楼红", 0) == 0
+    assert ("红楼", 2) in counts.items()
+    assert 3 not in counts
 
 
 def test_entropies_are_measured_before_anything_is_dropped():

@@ -218,6 +218,56 @@ def test_without_resuming_all_is_counted_again(tmp_path):
     assert fresh[-1]
 
 
+def test_a_finished_table_is_used_again(tmp_path, monkeypatch):
+    count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("kexue.corpus._spilling.count_run", lambda *_: pytest.fail("counted"))
+        again = count_ngrams(LETTERS, 3, memory=30_000, workdir=tmp_path, min_count=2)
+    assert contents(again) == contents(count_ngrams(LETTERS, 3, min_count=2))
+
+
+@pytest.mark.parametrize(
+    ("changed", "options"),
+    [
+        ([LETTERS[0], LETTERS[1][::-1]], {}),
+        (LETTERS, {"order": 2}),
+        (LETTERS, {"boundary": lambda codes: codes == 0x4E00}),
+        (LETTERS, {"resume": False}),
+    ],
+)
+def test_a_finished_table_of_another_count_is_not_used(tmp_path, monkeypatch, changed, options):
+    count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+    counted = []
+    monkeypatch.setattr(
+        "kexue.corpus._spilling.count_run", lambda *a: counted.append(1) or count_run(*a)
+    )
+    options = {"order": 3} | options
+    found = count_ngrams(changed, memory=40_000, workdir=tmp_path, **options)
+    assert counted
+    assert contents(found) == contents(count_ngrams(changed, **options))
+
+
+def test_progress_covers_merging(tmp_path, monkeypatch):
+    """It is complete when the table is there, not before, and never goes back."""
+    monkeypatch.setattr("kexue.corpus._spilling.FAN_IN", 3)
+    seen = []
+
+    def progress(done, total):
+        seen.append((done, total, (tmp_path / "ngrams").exists()))
+
+    count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path, progress=progress)
+    size = sum(len(document) + 1 for document in LETTERS)
+    assert {total for _, total, _ in seen} == {2 * size}
+    done = [done for done, _, _ in seen]
+    assert done == sorted(done)
+    assert done[-1] == 2 * size
+    assert [there for _, _, there in seen].index(True) == len(seen) - 1
+    assert len([d for d in done if size < d < 2 * size]) > 3
+    seen.clear()
+    count_ngrams(LETTERS, 3, progress=progress)
+    assert [(done, total) for done, total, _ in seen] == [(2 * size, 2 * size)]
+
+
 def test_files_of_others_are_left_alone(tmp_path):
     (tmp_path / "run-2026").mkdir()
     (tmp_path / "run-2026" / "results.csv").write_text("1")
@@ -236,6 +286,8 @@ def test_a_folder_in_use(tmp_path):
     messages = []
 
     def progress(done, total):
+        if done == total:  # the table is there
+            return
         with pytest.raises(InputError, match="is in use by another process") as caught:
             count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
         messages.append(str(caught.value))
@@ -270,11 +322,8 @@ def test_a_full_disk(tmp_path, monkeypatch, full):
 def count_in_parts(ids, n, keys, n_jobs):
     """As count_run, in several parts, so that a file is written in several steps."""
     (run,) = count_run(ids, n, keys)
-    half = run.first.size // 2
-    return [
-        Run(run.first[:half], run.words[:, :half], run.counts[:half]),
-        Run(run.first[half:], run.words[:, half:], run.counts[half:]),
-    ]
+    half = run.size // 2
+    return [run.part(0, half), run.part(half)]
 
 
 def test_a_text_that_changes_between_its_readings():
@@ -322,8 +371,8 @@ def test_merging_is_counting_both(first, second, order):
 def test_counts_beyond_32_bits():
     """More positions than an int32 can number, of which a run holds the sums."""
     keys = Keys(3, 2)
-    words = np.array([[0, 1 << 62, 2 << 62]], np.uint64)
-    many = Run(np.ones(3, np.uint16), words, np.array([2**31, 9, 2**31 + 1], np.int64))
+    words = np.array([[4 << 60, 5 << 60, 6 << 60]], np.uint64)  # two bits for each symbol
+    many = Run(words, np.array([2**31, 9, 2**31 + 1], np.int64))
     levels = levels_in_memory([merge([many, many])], keys)
     assert levels[1].counts.tolist() == [2 * (2**32 + 10)]
     assert levels[2].counts.tolist() == [18, 2**32 + 2]
@@ -348,6 +397,33 @@ def test_save_and_load(tmp_path):
     (tmp_path / "notes").mkdir()
     with pytest.raises(InputError, match="exists and is not a table of n-grams"):
         counts.save(tmp_path / "notes")
+
+
+@pytest.mark.parametrize("save", ["save", "count"])
+def test_a_table_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, save):
+    synced, renamed = set(), []
+    sync, rename = os.fsync, type(tmp_path).rename
+
+    def note_sync(handle):
+        synced.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def note_rename(path, target):
+        if target.name == "ngrams":
+            renamed.append({p.name for p in [path, *path.iterdir()] if p.stat().st_ino in synced})
+            renamed.append({path.name, *(p.name for p in path.iterdir())})
+            synced.clear()
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(type(tmp_path), "rename", note_rename)
+    if save == "save":
+        count_ngrams(LETTERS, 3).save(tmp_path / "ngrams")
+    else:
+        count_ngrams(LETTERS, 3, memory=40_000, workdir=tmp_path)
+    assert len(renamed) == 2
+    assert renamed[0] == renamed[1]
+    assert tmp_path.stat().st_ino in synced  # the name too
 
 
 def test_a_damaged_table(tmp_path):

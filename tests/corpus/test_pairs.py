@@ -38,6 +38,36 @@ def test_equals_a_double_loop(ids, window, symmetric, weight):
     assert found.has_sorted_indices
 
 
+def same(first, second):
+    return all(
+        getattr(first, name).tobytes() == getattr(second, name).tobytes()
+        for name in ("indptr", "indices", "data")
+    )
+
+
+IDS = np.where(np.arange(30_000) % 97 == 96, -1, np.random.default_rng(0).zipf(1.3, 30_000) % 500)
+
+
+@pytest.mark.parametrize(
+    ("executor", "n_jobs"), [("thread", 1), ("thread", 3), ("process", 2), ("dask", 2)]
+)
+def test_same_matrix_whoever_counts(executor, n_jobs):
+    reference = count_pairs(IDS, 5, weight="harmonic")
+    options = {"executor": executor, "n_jobs": n_jobs, "memory": 500_000}
+    assert same(count_pairs(IDS, 5, weight="harmonic", **options), reference)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-1, 5), max_size=40), st.integers(1, 6), st.integers(1, 3000))
+def test_same_matrix_from_short_stretches(ids, window, memory):
+    for weight in ("flat", "harmonic"):
+        whole = count_pairs(np.array(ids, int), window, weight=weight, n_tokens=6)
+        parts = count_pairs(
+            np.array(ids, int), window, weight=weight, n_tokens=6, memory=memory, n_jobs=2
+        )
+        assert same(whole, parts)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -45,6 +75,9 @@ def test_equals_a_double_loop(ids, window, symmetric, weight):
         (lambda: count_pairs([0.5]), "token_ids must be a 1-D integer array, got float64"),
         (lambda: count_pairs([[0]]), r"of shape \(1, 1\)"),
         (lambda: count_pairs([7], n_tokens=5), "token_ids must be below n_tokens=5, got 7"),
+        (lambda: count_pairs([0], executor="gpu"), "executor must be one of 'thread', 'process'"),
+        (lambda: count_pairs([0], memory="x"), "memory must be a size"),
+        (lambda: count_pairs([0], n_jobs=0), "n_jobs must be an int >= 1"),
         (lambda: count_pairs([0], weight="x"), "weight must be one of 'flat', 'harmonic'"),
     ],
 )

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +18,14 @@ import pytest
 
 from kexue._core import InputError
 from kexue.corpus import parallel_apply
-from kexue.corpus.parallel import BATCH_SECONDS, MAX_BATCH, WorkerTraceback, _Batches, in_flight
+from kexue.corpus.parallel import (
+    BATCH_SECONDS,
+    MAX_BATCH,
+    WorkerTraceback,
+    _Batches,
+    in_flight,
+    read_ahead,
+)
 
 BOTH = pytest.mark.parametrize("n_jobs", [1, 2])
 
@@ -380,3 +388,33 @@ def test_closing_while_large_results_are_sent(tmp_path):
             [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
         )
         assert done.stdout == "closed\n"
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_reading_ahead_keeps_order_and_errors(n_jobs):
+    def items():
+        yield from range(5)
+        raise LookupError("the sixth")
+
+    seen = []
+    with pytest.raises(LookupError, match="the sixth"):
+        seen.extend(read_ahead(items(), n_jobs))
+    taken = read_ahead(items(), n_jobs)
+    assert [next(taken), next(taken)] == [0, 1]
+    taken.close()  # waits for what is under way, and no more
+
+
+def test_the_next_item_is_made_meanwhile():
+    """With two threads alone; both sides would wait for ever if they took turns."""
+    made, going_on = threading.Event(), threading.Event()
+
+    def items():
+        yield 1
+        assert going_on.wait(20)
+        made.set()
+        yield 2
+
+    for item in read_ahead(items()):
+        if item == 1:
+            going_on.set()
+            assert made.wait(20)

@@ -4,6 +4,8 @@ import functools
 import lzma
 import operator
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 from kexue._core import InputError
 from kexue.corpus import WordCounts, _tally, count_words, read_texts
 from kexue.corpus import _word_kernels as kernels
-from kexue.corpus._span_kernels import hash_spans
+from kexue.corpus._documents import PackedCounts
+from kexue.corpus._span_kernels import EMPTY, hash_spans
 from kexue.corpus.scripts import DIGIT, EXTENDING, JOINING, LETTER, character_classes
 from kexue.corpus.texts import DOCUMENT_END, encode_text
 
@@ -167,6 +170,16 @@ def test_a_callable_goes_to_processes_unless_told_otherwise(novel):
     assert counts == Counter(novel)
 
 
+def test_processes_for_a_callable_start_light():
+    code = """
+import sys
+import kexue.corpus._documents, kexue._core.worker
+print(sorted({"numpy", "numba", "polars", "scipy"} & set(sys.modules)))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_dask_counts_the_same(novel, files):
     distributed = pytest.importorskip("distributed", reason="needs the extra `cluster`")
     texts = read_texts(files, chunk_bytes=1 << 17)
@@ -201,6 +214,36 @@ def test_an_iterator_is_read_once_and_not_held(monkeypatch):
     assert done[0][1] < 40  # counted before all was read
 
 
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from kexue.corpus import count_words
+count_words(["a b"], n_jobs=2)  # loads what is compiled
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+counts = count_words(Path(sys.argv[1]), memory="100MB", n_jobs=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(counts))
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_kept(tmp_path):
+    """A table that nearly fills it, and the words of the result made of it."""
+    letters = np.random.default_rng(0).integers(97, 113, (500_000, 9))
+    letters[:, 8] = ord(" ")
+    letters[::9, 8] = ord("\n")
+    (tmp_path / "words.txt").write_bytes(letters.astype(np.uint8).tobytes())
+    (tmp_path / "measure.py").write_text(MEASURED)
+    found = subprocess.run(
+        [sys.executable, tmp_path / "measure.py", tmp_path / "words.txt"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    growth, distinct = map(int, found.stdout.split())
+    assert distinct > 499_000
+    assert growth * 1024 < 115e6
+
+
 # --- kernels
 
 
@@ -208,6 +251,12 @@ def spelled(tally):
     words = tally.words()
     text = "".join(map(chr, words.codes.tolist()))
     return {text[begin:end]: count for begin, end, _, count in words.entries.tolist()}
+
+
+def packed(counter):
+    lengths = np.array(list(map(len, counter)), np.int64)
+    counts = np.array(list(counter.values()), np.int64)
+    return PackedCounts("".join(counter), lengths.tobytes(), counts.tobytes())
 
 
 @given(st.lists(st.text("ab", max_size=3), max_size=40), st.integers(1, 8))
@@ -222,13 +271,27 @@ def test_a_small_table_is_counted_until_it_is_full(words, room):
     k = 0
     while k < len(words):
         before = k
-        k, n = kernels.count_spans(*spans, k, slots, entries)
+        slots[:] = EMPTY
+        k, n = kernels.count_spans(*spans, k, slots, entries, 0)
         text = "".join(words)
         part = Counter({text[begin:end]: count for begin, end, _, count in entries[:n].tolist()})
         assert part == Counter(words[before:k])
         assert n == room or k == len(words)
         found += part
     assert found == Counter(words)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3])
+@given(st.lists(st.text("ab字\u0301 ,", max_size=9), min_size=1, max_size=9))
+def test_words_are_found_a_few_at_a_time(room, texts):
+    """Whatever there is room for, and counted in one table all the same."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("kexue.corpus.word_counts.SPANS", room)
+        try:
+            counts = count_words(texts)
+        except InputError:
+            counts = {}
+    assert counts == Counter(word for text in texts for word in words_of(text))
 
 
 def test_equal_hashes_are_told_apart():
@@ -238,8 +301,8 @@ def test_equal_hashes_are_told_apart():
     starts = np.cumsum([0, *map(len, words)], dtype=np.int64)
     hashes = np.full(len(words), 7, np.uint64)
     tally = _tally.Tally()
-    tally.count(codes, starts[:-1], starts[1:], hashes)
-    tally.count(codes, starts[:-1], starts[1:], hashes)
+    for _ in range(2):
+        tally.count(codes, [(starts[:-1], starts[1:], hashes)])
     found = spelled(tally)
     assert found == {word: 2 * n for word, n in Counter(words).items()}
 
@@ -247,15 +310,15 @@ def test_equal_hashes_are_told_apart():
 def test_counts_beyond_32_bits():
     tally = _tally.Tally()
     for _ in range(2):
-        tally.add_counter(Counter({"字": 2**31 + 10, "word": 1}))
+        tally.add_packed(packed(Counter({"字": 2**31 + 10, "word": 1})))
     assert spelled(tally) == {"字": 2**32 + 20, "word": 2}
 
 
 def test_a_table_grows_with_many_and_with_long_words():
     words = {f"{number:x}" * (1 + number % 50): number for number in range(1, 50_000)}
     tally = _tally.Tally()
-    tally.add_counter(Counter(words))
-    tally.add_counter(Counter(words))
+    tally.add_packed(packed(Counter(words)))
+    tally.add_packed(packed(Counter(words)))
     found = spelled(tally)
     assert found == {word: 2 * number for word, number in words.items()}
     assert tally.nbytes > sum(map(len, words)) * 4
@@ -353,8 +416,8 @@ def test_what_was_not_saved_is_not_loaded(tmp_path, content):
         ({"min_count": 0}, InputError, "min_count must be an int >= 1, got 0"),
         ({"memory": "much"}, InputError, "memory must be a size such as .* got 'much'"),
         ({"n_jobs": 0}, InputError, "n_jobs must be an int >= 1, or negative"),
-        ({"executor": "gpu"}, InputError, "executor must be 'auto', .*Client, got 'gpu'"),
-        ({"memory": 9}, InputError, r"memory=9 B does not hold .* distinct words \(.* so far\)"),
+        ({"executor": "gpu"}, InputError, "executor must be one of 'auto', .*Client', got 'gpu'"),
+        ({"memory": 9}, InputError, r"memory=9 B does not hold .* distinct words .* \(.* so far\)"),
         ({"tokenize": lambda s: s}, TypeError, "must return an iterable of str, got the str 'to'"),
         ({"tokenize": lambda s: [s, 7]}, TypeError, "must return an iterable of str, got 7 in it"),
     ],

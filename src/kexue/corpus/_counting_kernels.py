@@ -1,10 +1,9 @@
-"""Kernels of sorted-run counting: positions are scattered by their first symbol, then sorted.
+"""Kernels of sorted-run counting: positions are numbers, sorted by their digits.
 
-A position is written as the id of its symbol and, in `n_words` words of 64 bits, the ids of the
-symbols that follow it, the first in the highest bits, zero from the first boundary on. Its own
-id is the bucket it lies in, so every bucket is a small sort, and the prefixes of the sorted
-words are the n-grams of all lower orders. An id takes as many bits as the alphabet needs: one
-word holds four Chinese characters or nine Latin letters.
+A position is written, in `n_words` words of 64 bits, as the ids of its own symbol and of those
+that follow it, the first in the highest bits, zero from the first boundary on. The prefixes of
+the sorted words are the n-grams of all lower orders. An id takes as many bits as the alphabet
+needs: one word holds four Chinese characters or ten Latin letters.
 """
 
 import numpy as np
@@ -26,102 +25,122 @@ def map_ids(codes, table, out):
 
 
 @njit(cache=True, nogil=True)
-def scatter(ids, n, bits, keep, low, high, cursor, words):
-    """Write the words of every position whose id lies in ``[low, high)`` to its bucket.
+def scatter(ids, begin, end, stop, bits, keep, pieces, cursor, words):
+    """Write the words of positions to the pieces of their first symbols.
 
     Parameters
     ----------
     ids : unsigned integer array
         0 is a boundary.
-    n : int
-        Positions that are written; what follows them is read as their context.
+    begin, end, stop : int
+        Positions ``begin:end`` are written; what follows them up to `stop` is their context.
     bits : int
         Bits of an id; a word holds ``64 // bits`` of them.
     keep : uint64 array of shape (n_words,)
-        The bits of the following ``order - 1`` symbols; all others are cleared.
-    cursor : int64 array of shape (high - low,)
-        First free slot of each bucket in `words`; moved on.
+        The bits of the first `order` symbols; all others are cleared.
+    pieces : int64 array of shape (n_ids,)
+        Piece of each symbol.
+    cursor : int64 array of shape (n_pieces,)
+        First free place of each piece in `words`; moved on.
     words : uint64 array of shape (n_words, n_positions)
     """
     n_words = keep.size
-    per_word = 64 // bits
     top = np.uint64(64 - bits)
-    lowest = np.uint64(64 - bits * per_word)
+    lowest = np.uint64(64 - bits * (64 // bits))
     step = np.uint64(bits)
     mask = (np.uint64(1) << step) - np.uint64(1)
+    first = np.uint64(0)  # a variable, because nearly always there is no other word
     key = np.zeros(n_words, np.uint64)
-    word = np.uint64(0)
-    following = np.uint64(0)
-    for i in range(ids.size - 1, -1, -1):
-        if n_words == 1:
-            word = (following << top) | (word >> step) if following != 0 else np.uint64(0)
-        elif following == 0:
-            key[:] = 0
-        else:
-            for k in range(n_words - 1, 0, -1):
-                carried = (key[k - 1] >> lowest) & mask
-                key[k] = (carried << top) | (key[k] >> step)
-            key[0] = (following << top) | (key[0] >> step)
+    for i in range(stop - 1, begin - 1, -1):
         symbol = ids[i]
-        following = np.uint64(symbol)
-        if i < n and symbol != 0 and low <= symbol < high:
-            place = cursor[symbol - low]
-            cursor[symbol - low] = place + 1
-            if n_words == 1:
-                words[0, place] = word & keep[0]
-            else:
-                for k in range(n_words):
-                    words[k, place] = key[k] & keep[k]
+        if symbol == 0:
+            first = np.uint64(0)
+            for k in range(1, n_words):
+                key[k] = 0
+            continue
+        for k in range(n_words - 1, 0, -1):
+            before = key[k - 1] if k > 1 else first
+            key[k] = (((before >> lowest) & mask) << top) | (key[k] >> step)
+        first = (np.uint64(symbol) << top) | (first >> step)
+        if i < end:
+            place = cursor[pieces[symbol]]
+            cursor[pieces[symbol]] = place + 1
+            words[0, place] = first & keep[0]
+            for k in range(1, n_words):
+                words[k, place] = key[k] & keep[k]
 
 
 @njit(cache=True, nogil=True)
-def run_length_encode(words, starts, counts):
-    """Keep the distinct positions of sorted buckets, in place, with their counts.
+def distribute(source, target, word, low, width):
+    """Write positions to `target` by a digit, those of one digit in the order that they have.
+
+    Parameters
+    ----------
+    source, target : uint64 arrays of shape (n_words, n)
+    word, low, width : int
+        The digit: bits ``low:low + width`` of a word, from the lowest.
+    """
+    n_words = source.shape[0]
+    keys, written = source[word], target[word]
+    shift = np.uint64(low)
+    mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
+    places = np.zeros(1 << width, np.int64)
+    for key in keys:
+        places[(key >> shift) & mask] += 1
+    place = 0
+    for digit in range(places.size):
+        number = places[digit]
+        places[digit] = place
+        place += number
+    for i in range(keys.size):
+        digit = (keys[i] >> shift) & mask
+        place = places[digit]
+        places[digit] = place + 1
+        written[place] = keys[i]
+        for k in range(1, n_words):
+            other = (word + k) % n_words
+            target[other, place] = source[other, i]
+
+
+@njit(cache=True, nogil=True)
+def keep_distinct(words, counts):
+    """Move the distinct ones of sorted positions to the front, and write their counts.
 
     Parameters
     ----------
     words : uint64 array of shape (n_words, n)
-        Sorted within each bucket; the distinct ones are moved to the front.
-    starts : int64 array of shape (n_buckets + 1,)
-        Where buckets begin; overwritten by where they begin afterwards.
     counts : int64 array of shape (n,)
-        Receives the counts.
+        Zeros; receives the counts.
 
     Returns
     -------
     int
         Number of distinct positions.
     """
-    n_words = words.shape[0]
-    m = 0
-    begin = starts[0]
-    for bucket in range(starts.size - 1):
-        end = starts[bucket + 1]
-        starts[bucket] = m
-        for i in range(begin, end):
-            same = i > begin
-            for k in range(n_words):
-                same = same and words[k, i] == words[k, m - 1]
-            if same:
-                counts[m - 1] += 1
-            else:
-                for k in range(n_words):
-                    words[k, m] = words[k, i]
-                counts[m] = 1
-                m += 1
-        begin = end
-    starts[starts.size - 1] = m
+    first = words[0]
+    before = np.uint64(0)
+    m = np.int64(0)
+    # whether a position is new cannot be foreseen, so that both ways are written as one
+    for i in range(counts.size):
+        word = first[i]
+        new = (i == 0) | (word != before)
+        before = word
+        for k in range(1, words.shape[0]):
+            new |= words[k, i] != words[k, max(i - 1, 0)]
+        m += new
+        first[m - 1] = word
+        for k in range(1, words.shape[0]):
+            words[k, m - 1] = words[k, i]
+        counts[m - 1] += 1
     return m
 
 
 @njit(cache=True, nogil=True)
-def mark_entries(first, words, bits, order, opened, marks):
+def mark_entries(words, bits, order, opened, marks):
     """Find the n-grams that begin in a block of sorted distinct positions.
 
     Parameters
     ----------
-    first : unsigned integer array of shape (n,)
-        Ids of the positions' own symbols.
     words : uint64 array of shape (n_words, n)
     opened : int
         How many symbols the first position shares with the one before the block.
@@ -134,43 +153,44 @@ def mark_entries(first, words, bits, order, opened, marks):
     int64 array of shape (order + 1,)
         How many n-grams of each order there are.
     """
-    n_words = words.shape[0]
     per_word = 64 // bits
-    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    step = np.uint64(bits)
-    top = np.uint64(64 - bits)
+    marks[:] = 0
+    for k in range(words.shape[0]):
+        symbols = words[k]
+        before = np.uint64(0)
+        for i in range(marks.size):
+            word = symbols[i]
+            difference = word ^ before
+            before = word
+            mark = np.int64(marks[i])
+            same = mark // 16 == k * per_word  # in the words before this one
+            # sums of comparisons: branches would be foreseen half of the time
+            for s in range(min(per_word, order - k * per_word)):
+                # from a boundary on all symbols are zero
+                mark += word << np.uint64(s * bits) != 0
+                mark += 16 * (same & (difference >> np.uint64(64 - (s + 1) * bits) == 0))
+            marks[i] = mark
+    if marks.size:
+        marks[0] = 16 * opened + marks[0] % 16
+    seen = np.zeros(256, np.int64)
+    for mark in marks:
+        seen[mark] += 1
     sizes = np.zeros(order + 1, np.int64)
-    for i in range(first.size):
-        length = 1
-        for k in range(n_words):
-            shift = top
-            for _ in range(min(per_word, order - 1 - k * per_word)):
-                if (words[k, i] >> shift) & mask == 0:
-                    break
-                length += 1
-                shift -= step
-            if length < 1 + (k + 1) * per_word:
-                break
-        shared = 0
-        if i == 0:
-            shared = opened
-        elif first[i] == first[i - 1]:
-            shared = _shared(words, i, words, i - 1, bits, order)
-        for o in range(shared + 1, length + 1):
-            sizes[o] += 1
-        marks[i] = 16 * shared + length
+    for mark in range(seen.size):
+        for o in range(mark // 16 + 1, min(mark % 16, order) + 1):
+            sizes[o] += seen[mark]
     return sizes
 
 
 @njit(cache=True, nogil=True)
 def fill_levels(
-    first, words, weights, marks, bits, order, bases, written, last, counts, children, carried
+    words, weights, marks, bits, order, bases, written, last, counts, children, carried
 ):
     """Write the n-grams that begin in a block of sorted distinct positions, as levels of a trie.
 
     Parameters
     ----------
-    first, words, bits, order, marks
+    words, bits, order, marks
         As for `mark_entries`.
     weights : integer array of shape (n,)
         How often each position occurs.
@@ -179,55 +199,47 @@ def fill_levels(
     written : int64 array of shape (order + 2,)
         Entries of each order before the block.
     last, counts, children : arrays of all orders after one another
-        Receive each n-gram's last id, its count, and where its extensions begin among all
-        n-grams of the next order. In `children` each order has one place more, for the end of
-        the last.
+        Receive each n-gram's last id, its count, added to what is there, and where its
+        extensions begin among all n-grams of the next order. In `children` each order has one
+        place more, for the end of the last.
     carried : int64 array of shape (order + 1,)
         Receives what the block adds to the counts of the n-grams that were open before it.
     """
     per_word = 64 // bits
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    shifts = np.zeros(order + 1, np.uint64)
-    column = np.zeros(order + 1, np.int64)
-    for o in range(2, order + 1):
-        shifts[o] = 64 - bits * ((o - 2) % per_word + 1)
-        column[o] = (o - 2) // per_word
-    fill = bases - 1
-    beyond = written - bases + 1
-    for i in range(first.size):
-        shared = marks[i] // 16
-        length = marks[i] % 16
-        weight = weights[i]
-        for o in range(1, min(shared, length) + 1):
-            if fill[o] < bases[o]:
-                carried[o] += weight
-            else:
-                counts[fill[o]] += weight
-        for o in range(shared + 1, length + 1):
-            fill[o] += 1
-            if o == 1:
-                last[fill[o]] = first[i]
-            else:
-                last[fill[o]] = (words[column[o], i] >> shifts[o]) & mask
-            counts[fill[o]] = weight
-            children[fill[o] + o - 1] = fill[o + 1] + beyond[o + 1]
+    # order by order: where the next entry goes stays in a register
+    for o in range(1, order + 1):
+        symbols = words[(o - 1) // per_word]
+        shift = np.uint64(64 - bits * ((o - 1) % per_word + 1))
+        own_last, own_counts = last[bases[o] :], counts[bases[o] :]
+        own_children = children[bases[o] + o - 1 :]
+        longer = written[o + 1]
+        own_children[0] = longer
+        at = np.int64(-1)
+        for i in range(marks.size):
+            shared = np.int64(marks[i] // 16)
+            length = np.int64(marks[i] % 16)
+            longer += (shared <= o) & (o < length)
+            if o <= length:
+                at += o > shared
+                # what is there already is written again, which is cheaper than to ask
+                if at < 0:
+                    carried[o] += weights[i]
+                else:
+                    own_last[at] = (symbols[i] >> shift) & mask
+                    own_counts[at] += weights[i]
+                own_children[at + 1] = longer
 
 
 @njit(cache=True, nogil=True)
-def shared_symbols(words, i, other_words, j, bits, order):
-    """Return how many symbols positions of two blocks share, their first being the same."""
-    return _shared(words, i, other_words, j, bits, order)
-
-
-@njit(cache=True, nogil=True)
-def merge_positions(first, words, weights, begins, ends, out_first, out_words, out_weights):
+def merge_positions(words, weights, begins, ends, out_words, out_weights):
     """Merge sorted segments of distinct positions, adding the weights of equal ones.
 
     Parameters
     ----------
-    first, words, weights
+    words, weights
         Positions of all segments; segment s is ``begins[s]:ends[s]``.
-    out_first, out_words, out_weights
+    out_words, out_weights
         As long as all segments together.
 
     Returns
@@ -243,75 +255,61 @@ def merge_positions(first, words, weights, begins, ends, out_first, out_words, o
         if begins[s] < ends[s]:
             heap[size] = s
             size += 1
-    for root in range(size // 2 - 1, -1, -1):
-        _sift_down(heap, root, size, heads, first, words)
+    unordered = size // 2
     m = 0
     while size > 0:
-        s = heap[0]
-        i = heads[s]
-        same = m > 0 and out_first[m - 1] == first[i]
-        for k in range(n_words):
-            same = same and out_words[k, m - 1] == words[k, i]
-        if same:
-            out_weights[m - 1] += weights[i]
+        root = 0
+        if unordered > 0:
+            unordered -= 1
+            root = unordered
         else:
-            out_first[m] = first[i]
+            s = heap[0]
+            i = heads[s]
+            same = m > 0
             for k in range(n_words):
-                out_words[k, m] = words[k, i]
-            out_weights[m] = weights[i]
-            m += 1
-        heads[s] = i + 1
-        if heads[s] == ends[s]:
-            size -= 1
-            heap[0] = heap[size]
-        _sift_down(heap, 0, size, heads, first, words)
+                same = same and out_words[k, m - 1] == words[k, i]
+            if same:
+                out_weights[m - 1] += weights[i]
+            else:
+                for k in range(n_words):
+                    out_words[k, m] = words[k, i]
+                out_weights[m] = weights[i]
+                m += 1
+            heads[s] = i + 1
+            if heads[s] == ends[s]:
+                size -= 1
+                heap[0] = heap[size]
+        s = heap[root]
+        while 2 * root + 1 < size:
+            child = 2 * root + 1
+            if child + 1 < size:
+                child += _less(words, heads[heap[child + 1]], heads[heap[child]])
+            if not _less(words, heads[heap[child]], heads[s]):
+                break
+            heap[root] = heap[child]
+            root = child
+        heap[root] = s
     return m
 
 
 @njit(cache=True, nogil=True)
-def _sift_down(heap, root, size, heads, first, words):
-    while 2 * root + 1 < size:
-        child = 2 * root + 1
-        if child + 1 < size and _less(first, words, heads[heap[child + 1]], heads[heap[child]]):
-            child += 1
-        if not _less(first, words, heads[heap[child]], heads[heap[root]]):
-            break
-        heap[root], heap[child] = heap[child], heap[root]
-        root = child
+def _less(words, i, j):
+    for k in range(words.shape[0]):
+        if words[k, i] != words[k, j]:
+            return words[k, i] < words[k, j]
+    return False
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _less(first, words, i, j):
-    less = False
-    if first[i] != first[j]:
-        less = first[i] < first[j]
-    else:
-        for k in range(words.shape[0]):
-            if words[k, i] != words[k, j]:
-                less = words[k, i] < words[k, j]
-                break
-    return less
-
-
-@njit(cache=True, nogil=True)
-def count_not_above(first, words, begin, end, other_first, other_words, at):
-    """Return how many positions of a sorted segment are not above position `at` of another."""
-    low, high = begin, end
+def find_child(last, symbol, low, high):
+    """Return where `symbol` is, or would be, among ``last[low:high]``, the children of a node."""
     while low < high:
         middle = (low + high) // 2
-        above = False
-        if first[middle] != other_first[at]:
-            above = first[middle] > other_first[at]
-        else:
-            for k in range(words.shape[0]):
-                if words[k, middle] != other_words[k, at]:
-                    above = words[k, middle] > other_words[k, at]
-                    break
-        if above:
-            high = middle
-        else:
+        if last[middle] < symbol:
             low = middle + 1
-    return low - begin
+        else:
+            high = middle
+    return low
 
 
 @njit(cache=True, nogil=True)
@@ -319,25 +317,17 @@ def descend(nodes, symbols, children, last, out):
     """Write the child of each node with the given last symbol, or -1; nodes may be -1."""
     for i in range(nodes.size):
         out[i] = -1
-        if nodes[i] < 0:
-            continue
-        low = children[nodes[i]]
-        end = children[nodes[i] + 1]
-        high = end
-        while low < high:
-            middle = (low + high) // 2
-            if last[middle] < symbols[i]:
-                low = middle + 1
-            else:
-                high = middle
-        if low < end and last[low] == symbols[i]:
-            out[i] = low
+        if nodes[i] >= 0:
+            end = children[nodes[i] + 1]
+            place = find_child(last, symbols[i], children[nodes[i]], end)
+            if place < end and last[place] == symbols[i]:
+                out[i] = place
 
 
 @njit(cache=True, nogil=True)
-def right_entropies(counts, children, child_counts, out):
-    """Write the entropy of what follows each n-gram, nats."""
-    for i in range(counts.size):
+def right_entropies(begin, end, counts, children, child_counts, out):
+    """Write the entropy of what follows the n-grams ``begin:end``, nats."""
+    for i in range(begin, end):
         total = 0.0
         for j in range(children[i], children[i + 1]):
             if child_counts[j] > 1:
@@ -346,22 +336,28 @@ def right_entropies(counts, children, child_counts, out):
 
 
 @njit(cache=True, nogil=True)
-def left_entropies(counts, links, longer_counts, out):
-    """Write the entropy of what precedes each n-gram, nats; `links` leads to it from `longer`."""
-    out[:] = 0.0
+def left_entropies(begin, end, counts, links, longer_counts, out):
+    """Write the entropy of what precedes the n-grams ``begin:end``, nats.
+
+    `links` leads to them from those of one symbol more. All are gone through, so that sums are
+    added in one order, however the n-grams are divided among threads.
+    """
+    out[begin:end] = 0.0
     for j in range(links.size):
-        if longer_counts[j] > 1:
+        if longer_counts[j] > 1 and begin <= links[j] < end:
             out[links[j]] += longer_counts[j] * np.log(longer_counts[j])
-    for i in range(counts.size):
+    for i in range(begin, end):
         out[i] = np.log(counts[i]) - out[i] / counts[i] if counts[i] > 1 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def suffix_links(children, last, links, suffix_children, suffix_last, out):
+def suffix_links(begin, end, children, last, links, suffix_children, suffix_last, out):
     """Write, for every n-gram, the n-gram without its first symbol.
 
     Parameters
     ----------
+    begin, end : int
+        Of the extensions of these n-grams alone.
     children : int64 array of shape (n + 1,)
         Of the n-grams of one order less.
     last : array of shape (n_entries,)
@@ -371,34 +367,10 @@ def suffix_links(children, last, links, suffix_children, suffix_last, out):
         The same two arrays one order below.
     out : int64 array of shape (n_entries,)
     """
-    for parent in range(links.size):
+    for parent in range(begin, end):
         low = suffix_children[links[parent]]
+        high = suffix_children[links[parent] + 1]
         for i in range(children[parent], children[parent + 1]):
             # both lists are sorted, and the suffix has every extension of the whole
-            high = suffix_children[links[parent] + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if suffix_last[middle] < last[i]:
-                    low = middle + 1
-                else:
-                    high = middle
+            low = find_child(suffix_last, last[i], low, high)
             out[i] = low
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _shared(words, i, other_words, j, bits, order):
-    """Return how many symbols two positions share from the left, their first being the same."""
-    per_word = 64 // bits
-    step = np.uint64(bits)
-    shared = 1
-    for k in range(words.shape[0]):
-        difference = words[k, i] ^ other_words[k, j]
-        if difference == 0:
-            shared += per_word
-        else:
-            shift = np.uint64(64) - step
-            while difference >> shift == 0:
-                shared += 1
-                shift -= step
-            break
-    return min(shared, order)

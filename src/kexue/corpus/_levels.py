@@ -77,7 +77,7 @@ def levels_in_memory(
         Its parts in order, each of first symbols of its own.
     """
     order = keys.order
-    marks = [np.empty(run.first.size, np.uint8) for run in runs]
+    marks = [np.empty(run.size, np.uint8) for run in runs]
     sizes = np.array(
         thread_map(lambda part: _mark(runs[part], keys, 0, marks[part]), range(len(runs)), n_jobs)
     )
@@ -87,7 +87,7 @@ def levels_in_memory(
     bases = np.zeros(order + 2, np.int64)
     bases[2:] = np.cumsum(totals[1:])
     last = np.empty(bases[-1], keys.id_type)
-    counts = np.empty(bases[-1], np.int64)
+    counts = np.zeros(bases[-1], np.int64)
     children = np.empty(bases[-1] + order, np.int64)
     before = np.zeros((len(runs) + 1, order + 2), np.int64)
     before[1:, :-1] = np.cumsum(sizes, axis=0)
@@ -118,10 +118,18 @@ def levels_in_memory(
 
 
 def _mark(run: Run, keys: Keys, opened: int, marks: np.ndarray) -> np.ndarray:
-    sizes: np.ndarray = kernels.mark_entries(
-        run.first, run.words, keys.bits, keys.order, opened, marks
-    )
+    sizes: np.ndarray = kernels.mark_entries(run.words, keys.bits, keys.order, opened, marks)
     return sizes
+
+
+def _shared_symbols(before: Run, block: Run, keys: Keys) -> int:
+    """Return how many symbols the last position of one block shares with the first of the next."""
+    shared = 0
+    for word, shift in keys.shifts():
+        if (int(before.words[word, -1]) ^ int(block.words[word, 0])) >> shift:
+            break
+        shared += 1
+    return shared
 
 
 class _LevelFile:
@@ -171,19 +179,15 @@ def write_levels(folder: Path, blocks: Iterable[Run], keys: Keys) -> None:
     before: Run | None = None
     try:
         for block in blocks:
-            if not block.first.size:
+            if not block.size:
                 continue
-            opened = 0
-            if before is not None and before.first[-1] == block.first[0]:
-                opened = kernels.shared_symbols(
-                    block.words, 0, before.words, before.first.size - 1, keys.bits, order
-                )
-            marks = np.empty(block.first.size, np.uint8)
+            opened = 0 if before is None else _shared_symbols(before, block, keys)
+            marks = np.empty(block.size, np.uint8)
             sizes = _mark(block, keys, opened, marks)
             bases = np.zeros(order + 2, np.int64)
             bases[2:] = np.cumsum(sizes[1:])
             last = np.empty(bases[-1], keys.id_type)
-            counts = np.empty(bases[-1], np.int64)
+            counts = np.zeros(bases[-1], np.int64)
             children = np.empty(bases[-1] + order, np.int64)
             carried = np.zeros(order + 1, np.int64)
             written = np.array([0, *(file.size for file in files), 0])

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from kexue._core import thread_map
 from kexue.corpus import _counting_kernels as kernels
 
 SMALL = 10**5  # positions: below, threads cost more than they save
+DIGIT = 11  # bits at most: the 2048 counters stay in the first-level cache
+PIECE = 1 << 15  # positions sorted at once: with room to sort them they stay in the cache
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 class Keys(NamedTuple):
@@ -42,21 +45,31 @@ class Keys(NamedTuple):
         return max(1, (self.n_ids - 1).bit_length())
 
     @property
+    def per_word(self) -> int:
+        """Symbols in a word of 64 bits."""
+        return 64 // self.bits
+
+    @property
     def n_words(self) -> int:
-        """Words of 64 bits for the symbols after the first; at least one."""
-        return max(1, -(-(self.order - 1) // (64 // self.bits)))
+        """Words of 64 bits of a position."""
+        return -(-self.order // self.per_word)
 
     @property
     def id_type(self) -> type[np.unsignedinteger]:
         """Smallest type of an id array."""
         return np.uint16 if self.n_ids <= 2**16 else np.uint32
 
+    def shifts(self) -> list[tuple[int, int]]:
+        """Return where the symbols of a position are: number of the word, bits below."""
+        places = [divmod(symbol, self.per_word) for symbol in range(self.order)]
+        return [(word, 64 - self.bits * (place + 1)) for word, place in places]
+
     def keep(self) -> np.ndarray:
-        """Return the bits of the ``order - 1`` symbols after the first, uint64 (n_words,)."""
-        per_word = 64 // self.bits
-        symbols = np.clip(self.order - 1 - per_word * np.arange(self.n_words), 0, per_word)
-        used = [(1 << (self.bits * int(k))) - 1 << 64 - self.bits * int(k) for k in symbols]
-        return np.array(used, np.uint64)
+        """Return the bits of the `order` symbols, uint64 of shape (n_words,)."""
+        keep = np.zeros(self.n_words, np.uint64)
+        for word, shift in self.shifts():
+            keep[word] |= np.uint64((1 << self.bits) - 1 << shift)
+        return keep
 
 
 class Run(NamedTuple):
@@ -64,21 +77,37 @@ class Run(NamedTuple):
 
     Attributes
     ----------
-    first : unsigned integer array of shape (n,)
-        Ids of the positions' own symbols.
     words : uint64 array of shape (n_words, n)
-        The symbols that follow, see `_counting_kernels`.
-    counts : integer array of shape (n,)
+        Their symbols, see `_counting_kernels`.
+    counts : int64 array of shape (n,)
     """
 
-    first: np.ndarray
     words: np.ndarray
     counts: np.ndarray
 
     @property
+    def size(self) -> int:
+        """Number of positions."""
+        return int(self.counts.size)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return self.first.nbytes + self.words.nbytes + self.counts.nbytes
+        return self.words.nbytes + self.counts.nbytes
+
+    def part(self, begin: int, end: int | None = None) -> Run:
+        """Return the positions `begin` to `end`, not copied."""
+        return Run(self.words[:, begin:end], self.counts[begin:end])
+
+    def count_not_above(self, position: Sequence[int]) -> int:
+        """Return how many positions are not above one, given by its words."""
+        low, high = 0, self.size
+        for column, word in zip(self.words, position, strict=True):
+            # up to `low` they are below, from `high` on above
+            here = column[low:high]
+            value = np.uint64(word)
+            low, high = (low + int(np.searchsorted(here, value, side)) for side in SIDES)
+        return high
 
 
 def count_run(ids: np.ndarray, n: int, keys: Keys, n_jobs: int = 1) -> list[Run]:
@@ -92,46 +121,75 @@ def count_run(ids: np.ndarray, n: int, keys: Keys, n_jobs: int = 1) -> list[Run]
         How many positions are counted; the ``order - 1`` after them are their context.
     keys : Keys
     n_jobs : int
-        Threads, each for a range of first symbols.
+        Threads.
 
     Returns
     -------
     list of Run
-        One per range, in order; together one run.
+        In order, each of first symbols of its own; together one run.
     """
-    occurrences = np.zeros(keys.n_ids, np.int64)
-    kernels.add_occurrences(ids[:n], occurrences)
-    occurrences[0] = 0
-    total = int(occurrences.sum())
-    parts = n_jobs if total > SMALL else 1
-    cumulated = np.cumsum(occurrences)
-    cuts = np.searchsorted(cumulated, np.arange(1, parts) * (total / parts)) + 1
-    edges = np.unique(np.concatenate(([0], cuts, [keys.n_ids]))).tolist()
-    ranges = list(itertools.pairwise(edges))
-    return thread_map(
-        lambda bounds: _count_range(ids, n, keys, occurrences, *bounds), ranges, n_jobs
+    # each thread has a stretch of the text, and of every piece the places for it
+    edges = np.linspace(0, n, (n_jobs if n > SMALL else 1) + 1).astype(np.int64).tolist()
+    stretches = list(itertools.pairwise(edges))
+    occurrences = np.zeros((len(stretches), keys.n_ids), np.int64)
+    tasks = range(len(stretches))
+    thread_map(
+        lambda t: kernels.add_occurrences(ids[slice(*stretches[t])], occurrences[t]), tasks, n_jobs
     )
+    occurrences[:, 0] = 0
+    cuts = _piece_edges(occurrences.sum(axis=0))
+    sizes = np.add.reduceat(occurrences, cuts[:-1], axis=1)
+    ends = np.cumsum(sizes.T.ravel()).reshape(sizes.T.shape).T
+    pieces = np.repeat(np.arange(cuts.size - 1), np.diff(cuts))
+    words = np.empty((keys.n_words, int(ends[-1, -1])), np.uint64)
+
+    def scatter(t: int) -> None:
+        begin, end = stretches[t]
+        stop = min(end + keys.order - 1, ids.size)
+        cursor = ends[t] - sizes[t]
+        kernels.scatter(ids, begin, end, stop, keys.bits, keys.keep(), pieces, cursor, words)
+
+    thread_map(scatter, tasks, n_jobs)
+    places = [0, *ends[-1].tolist()]
+    return thread_map(lambda piece: _sorted(words, *piece), itertools.pairwise(places), n_jobs)
 
 
-def _count_range(
-    ids: np.ndarray, n: int, keys: Keys, occurrences: np.ndarray, low: int, high: int
-) -> Run:
-    starts = np.concatenate(([0], np.cumsum(occurrences[low:high])))
-    words = np.empty((keys.n_words, starts[-1]), np.uint64)
-    kernels.scatter(ids, n, keys.bits, keys.keep(), low, high, starts[:-1].copy(), words)
-    if keys.order > 1:
-        for begin, end in itertools.pairwise(starts.tolist()):
-            if end - begin > 1:
-                bucket = words[:, begin:end]
-                if keys.n_words == 1:
-                    bucket[0].sort()
-                else:
-                    bucket[:] = bucket[:, np.lexsort(bucket[::-1])]
-    counts = np.empty(words.shape[1], np.int64)
-    m = kernels.run_length_encode(words, starts, counts)
-    first = np.repeat(np.arange(low, high, dtype=keys.id_type), np.diff(starts))
-    # copies, because a view would keep the positions in memory
-    return Run(first, words[:, :m].copy(), counts[:m].copy())
+def _piece_edges(occurrences: np.ndarray) -> np.ndarray:
+    """Return the first ids of the pieces that are sorted each by itself, and the end."""
+    cumulated = np.cumsum(occurrences)
+    cuts = np.searchsorted(cumulated, np.arange(PIECE, int(cumulated[-1]), PIECE)) + 1
+    return np.unique(np.concatenate(([0], cuts, [occurrences.size])))
+
+
+def _sorted(words: np.ndarray, begin: int, end: int) -> Run:
+    # contiguous, as kernels are compiled for; of one word it is a view
+    return sorted_run(np.ascontiguousarray(words[:, begin:end]))
+
+
+def sorted_run(words: np.ndarray) -> Run:
+    """Return positions as a run; a contiguous array (n_words, n), which is changed."""
+    _sort(words)
+    counts = np.zeros(words.shape[1], np.int64)
+    m = kernels.keep_distinct(words, counts)
+    return Run(np.ascontiguousarray(words[:, :m]), counts[:m].copy())
+
+
+def _sort(words: np.ndarray) -> None:
+    """Sort positions in place, digit by digit from the last one on."""
+    if words.shape[1] < 2:
+        return
+    source, target = words, np.empty_like(words)
+    for word in reversed(range(words.shape[0])):
+        # bits below and above those that differ need not be looked at
+        differing = int(np.bitwise_or.reduce(words[word] ^ words[word, 0]))
+        low = (differing & -differing).bit_length() - 1
+        n_bits = differing.bit_length() - low
+        width = -(-n_bits // max(1, -(-n_bits // DIGIT)))
+        for begin in range(low, differing.bit_length(), max(1, width)):
+            kernels.distribute(source, target, word, begin, width)
+            source, target = target, source
+    if source is not words:
+        words[:] = source
 
 
 class RunFile:
@@ -145,17 +203,16 @@ class RunFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        names = sorted(path.glob("word-*.npy"))
         # opened once for shape and type; reading goes by offsets, since mapped pages count as
         # memory in use
-        self._columns = [_Column(path / name) for name in ("first.npy", "counts.npy")]
-        self._columns += [_Column(name) for name in names]
+        names = [path / "counts.npy", *sorted(path.glob("word-*.npy"))]
+        self._columns = [_Column(name) for name in names]
         self.size = self._columns[0].size
 
     def read(self, begin: int, end: int) -> Run:
         """Return the positions `begin` to `end`."""
-        first, counts, *words = (column.read(begin, end) for column in self._columns)
-        return Run(first, np.stack(words), counts.astype(np.int64))
+        counts, *words = (column.read(begin, end) for column in self._columns)
+        return Run(np.stack(words), counts)
 
 
 class _Column:
@@ -191,8 +248,6 @@ class ColumnWriter:
         """Write the final length into the header, which has room for it."""
         self._file.seek(0)
         self._write_header()
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
 
     def _write_header(self) -> None:
@@ -209,22 +264,38 @@ def write_run(path: Path, blocks: Sequence[Run] | Iterator[Run], keys: Keys) -> 
     beside = path.with_name(path.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    names = ["first", "counts", *(f"word-{k:02d}" for k in range(keys.n_words))]
-    types = [keys.id_type, np.int64, *[np.uint64] * keys.n_words]
+    names = ["counts", *(f"word-{k:02d}" for k in range(keys.n_words))]
+    types = [np.int64, *[np.uint64] * keys.n_words]
     columns = [ColumnWriter(beside / f"{n}.npy", t) for n, t in zip(names, types, strict=True)]
     try:
         for block in blocks:
-            for column, values in zip(
-                columns, (block.first, block.counts, *block.words), strict=True
-            ):
+            for column, values in zip(columns, (block.counts, *block.words), strict=True):
                 column.append(values)
     finally:
         for column in columns:
             column.close()
+    publish(beside, path)
+
+
+def publish(beside: Path, path: Path) -> None:
+    """Give a folder its name when all that is in it is on the disk, and the name too."""
+    for file in [*beside.iterdir(), beside]:
+        _sync(file)
     beside.rename(path)
+    _sync(path.parent)
 
 
-def merged_blocks(files: Sequence[RunFile], block: int) -> Iterator[Run]:
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # there folders cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def merged_blocks(files: Sequence[RunFile], block: int, n_jobs: int = 1) -> Iterator[Run]:
     """Merge runs on disk in order.
 
     Parameters
@@ -232,6 +303,8 @@ def merged_blocks(files: Sequence[RunFile], block: int) -> Iterator[Run]:
     files : sequence of RunFile
     block : int
         Positions held in memory of all runs together, about.
+    n_jobs : int
+        Threads.
 
     Yields
     ------
@@ -251,34 +324,38 @@ def merged_blocks(files: Sequence[RunFile], block: int) -> Iterator[Run]:
             return
         # what is not above the smallest last position of those that go on can be merged
         going_on = [part for s, part in parts if read[s] < files[s].size]
-        limit = _smallest_last(going_on)
+        limit = min((part.words[:, -1].tolist() for part in going_on), default=None)
         taken = []
         for s, part in parts:
-            n = part.first.size
-            if limit is not None:
-                n = kernels.count_not_above(
-                    part.first, part.words, 0, n, limit.first, limit.words, limit.first.size - 1
-                )
-            taken.append(Run(part.first[:n], part.words[:, :n], part.counts[:n]))
-            whole = n == part.first.size
-            held[s] = None if whole else Run(part.first[n:], part.words[:, n:], part.counts[n:])
-        yield merge(taken)
+            n = part.size if limit is None else part.count_not_above(limit)
+            taken.append(part.part(0, n))
+            held[s] = part.part(n) if n < part.size else None
+        yield from thread_map(merge, _ranges(taken, n_jobs), n_jobs)
 
 
-def _smallest_last(runs: Sequence[Run]) -> Run | None:
-    """Return the run whose last position is the smallest."""
-    if not runs:
-        return None
-    return min(runs, key=lambda run: (int(run.first[-1]), *run.words[:, -1].tolist()))
+def _ranges(runs: Sequence[Run], n: int) -> list[list[Run]]:
+    """Cut runs into about `n` parts, each above the one before and about as long."""
+    longest = max(runs, key=lambda run: run.size)
+    if longest.size < SMALL // 10:
+        return [list(runs)]
+    places = [longest.size * k // n for k in range(1, n)]
+    limits = [longest.words[:, place].tolist() for place in places]
+    cuts = [[0, *map(run.count_not_above, limits), run.size] for run in runs]
+    return [
+        [run.part(cut[k], cut[k + 1]) for run, cut in zip(runs, cuts, strict=True)]
+        for k in range(n)
+    ]
 
 
 def merge(runs: Sequence[Run]) -> Run:
     """Merge runs in memory."""
-    ends = np.cumsum([run.first.size for run in runs])
+    if len(runs) == 1:
+        return Run(np.ascontiguousarray(runs[0].words), runs[0].counts)
+    ends = np.cumsum([run.size for run in runs])
     begins = np.concatenate(([0], ends[:-1]))
-    first = np.concatenate([run.first for run in runs])
     words = np.concatenate([run.words for run in runs], axis=1)
-    counts = np.concatenate([run.counts for run in runs]).astype(np.int64)
-    out = Run(np.empty_like(first), np.empty_like(words), np.empty_like(counts))
-    n = kernels.merge_positions(first, words, counts, begins, ends, *out)
-    return Run(out.first[:n], out.words[:, :n], out.counts[:n])
+    counts = np.concatenate([run.counts for run in runs])
+    out = Run(np.empty_like(words), np.empty_like(counts))
+    n = kernels.merge_positions(words, counts, begins, ends, *out)
+    # a kernel is compiled for contiguous arrays alone
+    return Run(np.ascontiguousarray(out.words[:, :n]), out.counts[:n])

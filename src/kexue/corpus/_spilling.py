@@ -20,11 +20,13 @@ import numpy as np
 
 from kexue._core import InputError
 from kexue.corpus._levels import LEVEL_BYTES, write_levels
-from kexue.corpus._runs import Keys, Run, RunFile, count_run, merged_blocks, write_run
+from kexue.corpus._runs import Keys, Run, RunFile, count_run, merged_blocks, publish, write_run
 from kexue.corpus.executors import Executor, apply_batches
+from kexue.corpus.ngrams import DESCRIPTION
+from kexue.corpus.parallel import read_ahead
 
 FAN_IN = 64  # runs merged at once
-TABLE, DESCRIPTION = "ngrams", "ngrams.json"
+TABLE = "ngrams"
 RUNS = ".ngram-runs"
 
 
@@ -41,6 +43,8 @@ class Spill(NamedTuple):
     executor : str or distributed.Client
     resume : bool
         Whether runs that are there already are used.
+    size, total : int
+        Positions of the text, and how many of them are counted.
     """
 
     folder: Path
@@ -49,11 +53,13 @@ class Spill(NamedTuple):
     n_jobs: int
     executor: Executor
     resume: bool
+    size: int
+    total: int
 
     @property
     def block(self) -> int:
         """How many positions may be held while runs are merged."""
-        position = np.dtype(self.keys.id_type).itemsize + 8 * self.keys.n_words + 8
+        position = 8 * self.keys.n_words + 8
         # read, what is left of the block before, joined, merged; and what becomes of them
         each = 4 * position + self.keys.order * LEVEL_BYTES
         return max(1000, int(0.4 * self.budget) // each)
@@ -81,7 +87,7 @@ def count_on_disk(
     describe : callable
         Called with the folder of the table before it takes its name.
     progress : callable
-        Called with the number of positions done, after every batch.
+        Called with the number of positions counted and merged, up to twice the size.
 
     Returns
     -------
@@ -104,18 +110,21 @@ def count_on_disk(
                 done += n
                 progress(done)
         # a killed count needs what was merged as long as the table is not there
+        merging = _Merging(spill, len(runs), progress)
         while len(runs) > FAN_IN:
             groups = [runs[i : i + FAN_IN] for i in range(0, len(runs), FAN_IN)]
-            runs = [_merged(group, folder, spill) for group in groups]
+            runs = [merging.merged(group, folder) for group in groups]
         beside = folder / TABLE
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        files = [RunFile(run) for run in runs]
-        write_levels(beside, merged_blocks(files, spill.block), spill.keys)
+        write_levels(beside, merging.blocks(runs), spill.keys)
         describe(beside)
         if table.exists():
-            table.rename(folder / "replaced")
-        beside.rename(table)
+            replaced = folder / "replaced"
+            shutil.rmtree(replaced, ignore_errors=True)
+            table.rename(replaced)
+        publish(beside, table)
+        progress(2 * spill.size)
     return table
 
 
@@ -167,7 +176,7 @@ def _locked(lock: IO[bytes], folder: Path) -> Iterator[None]:
 
 def _tasks(batches: Iterable[tuple[np.ndarray, int]], folder: Path, keys: Keys) -> Iterator[_Task]:
     for k, (ids, n) in enumerate(batches):
-        written = b"1,%d,%d,%d" % (n, *keys)  # the first number is that of the format
+        written = b"2,%d,%d,%d" % (n, *keys)  # the first number is that of the format
         digest = hashlib.blake2b(ids.data, digest_size=12, key=written).hexdigest()
         run = folder / f"run-{k:05d}-{digest}"
         yield _Task(run, None if run.exists() else ids, n)
@@ -178,9 +187,30 @@ def _count(task: _Task, keys: Keys, n_jobs: int) -> tuple[Path, int, list[Run] |
     return task.run, task.n, runs
 
 
-def _merged(runs: Sequence[Path], folder: Path, spill: Spill) -> Path:
-    digest = hashlib.blake2b("".join(run.name for run in runs).encode(), digest_size=12)
-    path = folder / f"run-merged-{digest.hexdigest()}"
-    if not path.exists():
-        write_run(path, merged_blocks([RunFile(run) for run in runs], spill.block), spill.keys)
-    return path
+class _Merging:
+    """Merges runs and tells how far it is: every position is in as many rounds as are needed."""
+
+    def __init__(self, spill: Spill, n_runs: int, progress: Callable[[int], None]) -> None:
+        rounds = 1
+        while n_runs > FAN_IN**rounds:
+            rounds += 1
+        self._spill, self._progress = spill, progress
+        self._done, self._all = 0, rounds * spill.total
+
+    def blocks(self, runs: Sequence[Path]) -> Iterator[Run]:
+        """Yield the blocks of runs on disk, merged."""
+        spill = self._spill
+        merged = merged_blocks([RunFile(run) for run in runs], spill.block, spill.n_jobs)
+        with closing(read_ahead(merged, spill.n_jobs)) as blocks:
+            for block in blocks:
+                yield block
+                self._done += int(block.counts.sum())
+                self._progress(spill.size + spill.size * self._done // self._all)
+
+    def merged(self, runs: Sequence[Path], folder: Path) -> Path:
+        """Return the run that others are merged into."""
+        digest = hashlib.blake2b("".join(run.name for run in runs).encode(), digest_size=12)
+        path = folder / f"run-merged-{digest.hexdigest()}"
+        if not path.exists():
+            write_run(path, self.blocks(runs), self._spill.keys)
+        return path

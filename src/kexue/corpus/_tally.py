@@ -1,6 +1,6 @@
 """A growing table of counted words, filled from tables that stay in the cache."""
 
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from kexue.corpus import _word_kernels as kernels
 from kexue.corpus._decoding import encode_text, replace_surrogates
+from kexue.corpus._documents import PackedCounts
 from kexue.corpus._span_kernels import EMPTY, hash_spans, index_hashes
 from kexue.corpus._word_kernels import BEGIN, COUNT, END, HASH
 
@@ -15,6 +16,10 @@ from kexue.corpus._word_kernels import BEGIN, COUNT, END, HASH
 # and 2**16 the whole count takes the same time to within 10 %: what small tables gain by their
 # place in the cache they lose by more merging
 LOCAL_WORDS = 1 << 14
+
+
+# Where spans begin and end, and their hashes
+Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Words(NamedTuple):
@@ -48,16 +53,21 @@ class Tally:
     def __init__(self) -> None:
         self._shards = [_Shard() for _ in range(kernels.N_SHARDS)]
 
-    def count(
-        self, codes: np.ndarray, begins: np.ndarray, ends: np.ndarray, hashes: np.ndarray
-    ) -> None:
-        """Count the spans of a text, through a table that stays in the cache."""
-        slots = np.empty(2 * LOCAL_WORDS, np.int32)
+    def count(self, codes: np.ndarray, spans: Iterable[Spans]) -> None:
+        """Count spans of a text, given some at a time, through a table that stays in the cache."""
+        slots = np.full(2 * LOCAL_WORDS, EMPTY, np.int32)
         entries = np.empty((LOCAL_WORDS, 4), np.int64)
-        k = 0
-        while k < begins.size:
-            k, n = kernels.count_spans(codes, begins, ends, hashes, k, slots, entries)
-            self.add(Words(codes, entries[:n]))
+        n = 0
+        for begins, ends, hashes in spans:
+            k = 0
+            while True:
+                k, n = kernels.count_spans(codes, begins, ends, hashes, k, slots, entries, n)
+                if k == begins.size:
+                    break
+                self.add(Words(codes, entries[:n]))
+                slots[:] = EMPTY
+                n = 0
+        self.add(Words(codes, entries[:n]))
 
     def add(self, words: Words) -> None:
         """Add distinct words that were counted elsewhere."""
@@ -66,17 +76,17 @@ class Tally:
             if low < high:
                 shard.add(words, order[low:high])
 
-    def add_counter(self, counter: Counter[str]) -> None:
-        """Add what a dictionary of strings holds."""
-        codes = encode_text("".join(counter))
+    def add_packed(self, packed: PackedCounts) -> None:
+        """Add what a dictionary of strings held."""
+        codes = encode_text(packed.text)
         replace_surrogates(codes)
-        lengths = np.fromiter(map(len, counter), np.int64, len(counter))
+        lengths, counts = (np.frombuffer(data, np.int64) for data in packed[1:])
         offsets = np.concatenate(([0], np.cumsum(lengths)))
-        entries = np.empty((len(counter), 4), np.int64)
+        entries = np.empty((lengths.size, 4), np.int64)
         entries[:, BEGIN] = offsets[:-1]
         entries[:, END] = offsets[1:]
         entries[:, HASH] = hash_spans(codes, offsets).view(np.int64)
-        entries[:, COUNT] = np.fromiter(counter.values(), np.int64, len(counter))
+        entries[:, COUNT] = counts
         self.add(Words(codes, entries))
 
     def words(self) -> Words:
@@ -92,6 +102,15 @@ class Tally:
             first += part.codes.size
             row += rows.shape[0]
         return Words(codes, entries)
+
+    def drain(self) -> Iterator[Words]:
+        """Yield all words in parts, each of which is forgotten as soon as the next is asked for."""
+        while self._shards:
+            yield self._shards.pop().words()
+
+    def __len__(self) -> int:
+        """Return the number of distinct words."""
+        return sum(shard.size for shard in self._shards)
 
     @property
     def nbytes(self) -> int:
@@ -133,8 +152,12 @@ class _Shard:
             slots = index_hashes(np.ascontiguousarray(entries[:n, HASH]).view(np.uint64), 4 * n)
         self.table = slots, entries, symbols
 
+    @property
+    def size(self) -> int:
+        return int(self._size[0])
+
     def words(self) -> Words:
-        n = int(self._size[0])
+        n = self.size
         _, entries, symbols = self.table
         return Words(symbols[: entries[n - 1, END] if n else 0], entries[:n])
 

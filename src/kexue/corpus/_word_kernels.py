@@ -17,28 +17,32 @@ BEGIN, END, HASH, COUNT = 0, 1, 2, 3
 
 
 @njit(cache=True, nogil=True)
-def find_words(codes, classes, begins, ends, hashes):
+def find_words(codes, start, classes, begins, ends, hashes):
     """Find runs of letters and digits, and the letters of scripts without blanks one by one.
 
     Parameters
     ----------
     codes : uint32 array of shape (n,)
+    start : int
+        Where to begin: no word may lie across this place.
     classes : uint8 array
         `kexue.corpus.scripts.character_classes`.
-    begins, ends : int64 arrays of shape (n,)
+    begins, ends : int64 arrays of shape (room,)
         Filled: word k is ``codes[begins[k]:ends[k]]``.
-    hashes : uint64 array of shape (n,)
+    hashes : uint64 array of shape (room,)
         Filled, as by `kexue.corpus._span_kernels.hash_spans`.
 
     Returns
     -------
-    int
+    n : int
         Number of words.
+    stop : int
+        Where the first word begins that there is no room for, or where `codes` end.
     """
     m = 0
     before = OTHER
     state = HASH_START
-    for i in range(codes.size):
+    for i in range(start, codes.size):
         code = codes[i]
         here = classes[code]
         if here != OTHER:
@@ -47,6 +51,8 @@ def find_words(codes, classes, begins, ends, hashes):
             else:
                 inside = here != JOINING and before not in (OTHER, JOINING, EXTENDING)
             if not inside:
+                if m == begins.size:
+                    return m, i
                 begins[m] = i
                 m += 1
                 state = HASH_START
@@ -55,7 +61,7 @@ def find_words(codes, classes, begins, ends, hashes):
             ends[m - 1] = i + 1
             hashes[m - 1] = state
         before = here
-    return m
+    return m, codes.size
 
 
 @njit(cache=True, nogil=True)
@@ -69,7 +75,7 @@ def _equal(codes, begin, length, others, other):
 
 
 @njit(cache=True, nogil=True)
-def count_spans(codes, begins, ends, hashes, k, slots, entries):
+def count_spans(codes, begins, ends, hashes, k, slots, entries, n):
     """Count spans from number `k` on in a small table, until it is full.
 
     Parameters
@@ -79,9 +85,10 @@ def count_spans(codes, begins, ends, hashes, k, slots, entries):
     hashes : uint64 array of shape (m,)
     k : int
     slots : int32 array, its length a power of two, at least twice `room`
-        Emptied first.
     entries : int64 array of shape (room, 4)
         Filled; the spelling is that of the first span.
+    n : int
+        Number of distinct strings that are there already, of the same `codes`.
 
     Returns
     -------
@@ -90,9 +97,7 @@ def count_spans(codes, begins, ends, hashes, k, slots, entries):
     n : int
         Number of distinct strings.
     """
-    slots[:] = EMPTY
     mask = slots.size - 1
-    n = 0
     while k < begins.size:
         begin = begins[k]
         state = np.int64(hashes[k])

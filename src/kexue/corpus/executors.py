@@ -1,44 +1,53 @@
 """Where work on batches of text is done: threads, processes, or the workers of a Dask cluster.
 
-``"thread"`` works batch after batch here, its kernels on several threads. ``"process"`` starts
+``"thread"`` works here: batch after batch, its kernels on several threads, while the next batch
+is read and the result before is taken; or on several batches side by side. ``"process"`` starts
 processes. ``"dask"`` uses the current `distributed.Client`, or starts a cluster on this machine
 for the call; a `distributed.Client` of your own is used as it is. Whatever it is, batches are
-read as they are needed, at most two per worker ahead, and results come back in order.
+read as they are needed, at most two per worker ahead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 from kexue._core import check_choice, require
-from kexue.corpus.parallel import in_flight, parallel_apply
+from kexue.corpus.parallel import in_flight, parallel_apply, read_ahead, wait_for_any
 
 Executor = Literal["thread", "process", "dask"] | Any
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def check_executor(executor: Executor) -> None:
-    """Refuse what is neither the name of an executor nor a `distributed.Client`."""
+def check_executor(executor: Executor, *others: str) -> None:
+    """Refuse what is neither the name of an executor, of `others`, nor a `distributed.Client`."""
     if not (hasattr(executor, "submit") and hasattr(executor, "nthreads")):
-        check_choice("executor", executor, ("thread", "process", "dask", "a distributed.Client"))
+        names = (*others, "thread", "process", "dask", "a distributed.Client")
+        check_choice("executor", executor, names)
     if executor == "dask":
         _distributed()
 
 
-def n_workers(executor: Executor, n_jobs: int) -> int:
+def n_workers(executor: Executor, n_jobs: int, *, side_by_side: bool = False) -> int:
     """Return how many batches are worked on at the same time."""
-    if executor == "thread":
+    if executor == "thread" and not side_by_side:
         return 1
     return n_jobs if isinstance(executor, str) else max(1, sum(executor.nthreads().values()))
 
 
 def apply_batches(
-    function: Callable[[T], R], batches: Iterable[T], executor: Executor, n_jobs: int
+    function: Callable[[T], R],
+    batches: Iterable[T],
+    executor: Executor,
+    n_jobs: int,
+    *,
+    ordered: bool = True,
+    side_by_side: bool = False,
 ) -> Generator[R]:
-    """Yield ``function(batch)`` of every batch, in order.
+    """Yield ``function(batch)`` of every batch.
 
     Parameters
     ----------
@@ -47,35 +56,72 @@ def apply_batches(
     batches : iterable
     executor : {"thread", "process", "dask"} or distributed.Client
     n_jobs : int
-        Processes, or workers of a cluster that is started here.
+        Threads, processes, or workers of a cluster that is started here.
+    ordered : bool
+        Yield results in the order of the batches; otherwise as they come.
+    side_by_side : bool
+        Whether each thread has a batch of its own.
 
     Notes
     -----
     Close the generator (`contextlib.closing`), so that no process is left behind an error.
     """
-    if executor == "thread":
-        yield from map(function, batches)
+    if executor == "thread" and side_by_side and n_jobs > 1:
+        yield from _apply_on_threads(function, batches, n_jobs, ordered)
+    elif executor == "thread":
+        yield from read_ahead(map(function, read_ahead(batches, n_jobs)), n_jobs)
     elif executor == "process":
         yield from parallel_apply(
-            function, batches, n_jobs, batch_size=1, ordered=True, max_queue=2 * n_jobs
+            function, batches, n_jobs, batch_size=1, ordered=ordered, max_queue=2 * n_jobs
         )
     else:
         with _client(executor, n_jobs) as client:
-            yield from _apply_on(client, function, batches)
+            yield from _apply_on(client, function, batches, ordered)
 
 
-def _apply_on(client: Any, function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
+def _apply_on_threads(
+    function: Callable[[T], R], batches: Iterable[T], n_jobs: int, ordered: bool
+) -> Iterator[R]:
+    pool = ThreadPoolExecutor(n_jobs)
+    try:
+
+        def submit(batch: T) -> Future[R]:
+            return pool.submit(function, batch)
+
+        for future in in_flight(submit, wait_for_any, batches, 2 * n_jobs, ordered):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _apply_on(
+    client: Any, function: Callable[[T], R], batches: Iterable[T], ordered: bool
+) -> Iterator[R]:
     wait = _distributed().wait
+    # once to every worker, not with every batch
+    shared = client.scatter(function, broadcast=True, hash=False)
+    pending = set()
 
     def submit(batch: T) -> Any:
         # equal batches are not one task; and arrays need not be hashed for a name
-        return client.submit(function, batch, pure=False)
+        future = client.submit(_call, shared, batch, pure=False)
+        pending.add(future)
+        return future
 
     def wait_any(futures: list[Any]) -> None:
         wait(futures, return_when="FIRST_COMPLETED")
 
-    for future in in_flight(submit, wait_any, batches, 2 * n_workers(client, 1), ordered=True):
-        yield future.result()
+    try:
+        for future in in_flight(submit, wait_any, batches, 2 * n_workers(client, 1), ordered):
+            yield future.result()
+            pending.discard(future)
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _call(function: Callable[[T], R], batch: T) -> R:
+    return function(batch)
 
 
 @contextmanager

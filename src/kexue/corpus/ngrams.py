@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kexue._core import InputError, check_choice, check_int
+from kexue._core import InputError, check_choice, check_int, thread_map
 from kexue.corpus import _counting_kernels as kernels
 from kexue.corpus._levels import Level, levels_in_memory
-from kexue.corpus._runs import Keys, Run, merge
+from kexue.corpus._runs import Keys, Run, merge, publish
 from kexue.corpus.texts import decode_codes, encode_text
 
 if TYPE_CHECKING:
     import polars as pl
 
 Side = Literal["left", "right"]
-FORMAT = "kexue-ngrams-1"
+FORMAT, DESCRIPTION = "kexue-ngrams-1", "ngrams.json"
 
 
-class NGramCounts:
+class NGramCounts(Mapping[str, int]):
     """Counts of the n-grams of a text, orders 1 to `order`; made by `count_ngrams`.
+
+    A mapping of n-grams to counts: those of order 1 come first, each order by code points.
 
     Attributes
     ----------
@@ -137,40 +140,44 @@ class NGramCounts:
             self.measure_entropies()
         return level.entropies[side]
 
-    def measure_entropies(self, links: Mapping[int, np.ndarray] | None = None) -> None:
+    def measure_entropies(
+        self, links: Mapping[int, np.ndarray] | None = None, n_jobs: int = 1
+    ) -> None:
         """Measure the entropies of all orders but the last, both sides.
 
         Parameters
         ----------
         links : mapping of int to int64 array, optional
             What `suffix_links` yields, where it is at hand.
+        n_jobs : int
+            Threads.
         """
         for order in range(1, self.order):
             level, longer = self.levels[order], self.levels[order + 1]
             right: np.ndarray = np.empty(level.counts.size)
-            kernels.right_entropies(level.counts, level.children, longer.counts, right)
+            arrays = level.counts, level.children, longer.counts, right
+            _in_stretches(kernels.right_entropies, right.size, n_jobs, *arrays)
             level.entropies["right"] = right
-        for order, suffixes in self.suffix_links() if links is None else links.items():
+        for order, suffixes in self.suffix_links(n_jobs) if links is None else links.items():
             level, longer = self.levels[order - 1], self.levels[order]
             left: np.ndarray = np.empty(level.counts.size)
-            kernels.left_entropies(level.counts, suffixes, longer.counts, left)
+            arrays = level.counts, suffixes, longer.counts, left
+            _in_stretches(kernels.left_entropies, left.size, n_jobs, *arrays)
             level.entropies["left"] = left
 
-    def suffix_links(self) -> Iterator[tuple[int, np.ndarray]]:
+    def suffix_links(self, n_jobs: int = 1) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each order from 2 on with the rows, one order below, of its n-grams' suffixes.
 
         The suffix of ``abc`` is ``bc``; int64 arrays of shape (n_distinct(order),).
         """
-        links: np.ndarray = np.zeros(
-            self.n_distinct(1), np.int64
-        )  # of one symbol: the empty n-gram
+        # of one symbol: the empty n-gram
+        links: np.ndarray = np.zeros(self.n_distinct(1), np.int64)
         for order in range(2, self.order + 1):
             above, level = self.levels[order - 1], self.levels[order]
             below = self.levels[order - 2]
             found = np.empty(level.counts.size, np.int64)
-            kernels.suffix_links(
-                above.children, level.last, links, below.children, above.last, found
-            )
+            arrays = above.children, level.last, links, below.children, above.last, found
+            _in_stretches(kernels.suffix_links, links.size, n_jobs, *arrays)
             yield order, found
             links = found
 
@@ -256,8 +263,7 @@ class NGramCounts:
     def _positions(self, alphabet: np.ndarray, keys: Keys) -> Run:
         """Return the positions that were counted, their ids those of a larger alphabet."""
         renamed = np.concatenate(([0], np.searchsorted(alphabet, self.alphabet) + 1))
-        per_word = 64 // keys.bits
-        first, words, counts = [], [], []
+        runs = []
         for order in range(1, self.order + 1):
             level = self.levels[order]
             # what is not continued ended there
@@ -267,15 +273,12 @@ class NGramCounts:
                 ended -= np.diff(longer[level.children])
             (rows,) = np.nonzero(ended)
             ids = renamed[self.ids(order)[rows]].astype(np.uint64)
-            packed = np.zeros((keys.n_words, rows.size), np.uint64)
-            for o in range(1, order):
-                shift = 64 - keys.bits * ((o - 1) % per_word + 1)
-                packed[(o - 1) // per_word] |= ids[:, o] << np.uint64(shift)
-            first.append(ids[:, 0].astype(keys.id_type))
-            words.append(packed)
-            counts.append(ended[rows])
+            words = np.zeros((keys.n_words, rows.size), np.uint64)
+            for symbols, (word, shift) in zip(ids.T, keys.shifts(), strict=False):
+                words[word] |= symbols << np.uint64(shift)
+            runs.append(Run(words, ended[rows]))
         # each order is sorted, but an end comes before what goes on
-        return merge([Run(f, w, c) for f, w, c in zip(first, words, counts, strict=True) if f.size])
+        return merge(runs)
 
     def save(self, path: str | Path) -> None:
         """Write the table as a folder of ``.npy`` files, atomically.
@@ -286,7 +289,7 @@ class NGramCounts:
             If there is something at `path` that is not such a folder.
         """
         target = Path(path)
-        if target.exists() and not (target / "ngrams.json").is_file():
+        if target.exists() and not (target / DESCRIPTION).is_file():
             raise InputError(f"{target} exists and is not a table of n-grams; choose another path")
         target.parent.mkdir(parents=True, exist_ok=True)
         beside, old = (
@@ -298,10 +301,11 @@ class NGramCounts:
             for order, level in enumerate(self.levels[1:], 1):
                 for name, values in level.columns():
                     np.save(beside / f"{name}-{order}.npy", values)
-            write_description(beside, self.order, self.total, self.min_count)
+            about = {"order": self.order, "total": self.total, "min_count": self.min_count}
+            write_description(beside, about)
             if target.exists():
                 target.rename(old)
-            beside.rename(target)
+            publish(beside, target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
@@ -324,7 +328,7 @@ class NGramCounts:
         folder = Path(path)
         mode: Literal["r"] | None = "r" if mmap else None
         try:
-            about: Any = json.loads((folder / "ngrams.json").read_text(encoding="utf-8"))
+            about = read_description(folder)
             if about["format"] != FORMAT:
                 raise KeyError("format")
             alphabet = np.load(folder / "alphabet.npy")
@@ -347,8 +351,8 @@ class NGramCounts:
         """Return the number of distinct n-grams of all orders."""
         return sum(level.counts.size for level in self.levels[1:])
 
-    def __contains__(self, ngram: str) -> bool:
-        return self.count(ngram) > 0
+    def __contains__(self, ngram: object) -> bool:
+        return isinstance(ngram, str) and self.count(ngram) > 0
 
     def __getitem__(self, ngram: str) -> int:
         count = self.count(ngram)
@@ -360,6 +364,14 @@ class NGramCounts:
         for order in range(1, self.order + 1):
             yield from self.to_polars(order)["ngram"]
 
+    def items(self) -> ItemsView[str, int]:
+        """Return a view of n-grams with their counts."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[int]:
+        """Return a view of the counts."""
+        return _Values(self)
+
     def __repr__(self) -> str:
         return f"NGramCounts(order={self.order}, total={self.total:,}, distinct={len(self):,})"
 
@@ -367,7 +379,36 @@ class NGramCounts:
         return self.levels[check_int("order", order, minimum=1, maximum=self.order)]
 
 
-def write_description(folder: Path, order: int, total: int, min_count: int) -> None:
-    """Write what `NGramCounts.load` reads first."""
-    about = {"format": FORMAT, "order": order, "total": total, "min_count": min_count}
-    (folder / "ngrams.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+class _Items(ItemsView[str, int]):
+    """As that of any mapping, without a look-up of each n-gram."""
+
+    _mapping: NGramCounts
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return zip(self._mapping, self._mapping.values(), strict=True)
+
+
+class _Values(ValuesView[int]):
+    _mapping: NGramCounts
+
+    def __iter__(self) -> Iterator[int]:
+        for level in self._mapping.levels[1:]:
+            yield from level.counts.tolist()
+
+
+def _in_stretches(kernel: Callable[..., None], n: int, n_jobs: int, *arrays: np.ndarray) -> None:
+    """Call ``kernel(begin, end, *arrays)`` for `n` rows, a stretch of them on each thread."""
+    edges = [n * k // n_jobs for k in range(n_jobs + 1)]
+    thread_map(lambda rows: kernel(*rows, *arrays), itertools.pairwise(edges), n_jobs)
+
+
+def write_description(folder: Path, about: dict[str, Any]) -> None:
+    """Write what `NGramCounts.load` reads first: order, total, min_count."""
+    text = json.dumps({"format": FORMAT} | about) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what `write_description` wrote."""
+    about: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return about

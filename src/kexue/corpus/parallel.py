@@ -3,16 +3,24 @@
 import pickle
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from kexue._core import check_choice, check_int, effective_jobs
 from kexue._core.worker import dumps, first_unsendable, place, run_batch, start_worker
+
+T = TypeVar("T")
 
 # A batch of this length makes what a trip through the pipe costs, about 0.1 ms, small
 BATCH_SECONDS = 0.03
@@ -160,6 +168,22 @@ def in_flight(
         yield from take(must=len(pending) == limit)
     while pending:
         yield from take(must=True)
+
+
+def read_ahead(items: Iterable[T], n_jobs: int = 2) -> Generator[T]:
+    """Yield `items`, the next of which is made on another thread while one is worked on.
+
+    With one job it is made when it is asked for.
+    """
+    if n_jobs == 1:
+        yield from items
+        return
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming: Future[Any] = pool.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, iterator, end)
+            yield item
 
 
 def wait_for_any(futures: list[Future[Any]]) -> None:

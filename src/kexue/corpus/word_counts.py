@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import cached_property, partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,22 +18,24 @@ from kexue._core import (
     effective_jobs,
     format_memory,
     parse_memory,
-    require,
 )
-from kexue.corpus._decoding import decode_documents
+from kexue.corpus._documents import Documents, Tokenize, count_documents
 from kexue.corpus._span_kernels import gather_spans, hash_spans
-from kexue.corpus._tally import Tally, Words
+from kexue.corpus._tally import Spans, Tally, Words
 from kexue.corpus._word_kernels import find_words
-from kexue.corpus.parallel import in_flight, parallel_apply, wait_for_any
+from kexue.corpus.executors import Executor, apply_batches, check_executor
 from kexue.corpus.scripts import character_classes
 from kexue.corpus.texts import DOCUMENT_END, TextChunk, as_texts, decode_codes
 
 if TYPE_CHECKING:
     import polars as pl
 
-Tokenize = Callable[[str], Iterable[str]]
-Executor = Literal["auto", "thread", "process", "dask"] | Any
 FORMAT = "kexue-words-1"
+_LINE_FEED = 0x0A
+# Of the memory; the rest is for chunks of text, and for sorting the words at the end
+TABLE_SHARE = 0.7
+# Words found before they are counted: their places stay in the cache meanwhile
+SPANS = 1 << 14
 
 
 def count_words(
@@ -46,7 +45,7 @@ def count_words(
     min_count: int = 1,
     memory: int | str = "2GB",
     n_jobs: int | None = None,
-    executor: Executor = "auto",
+    executor: Executor | Literal["auto"] = "auto",
     progress: Callable[[int], Any] | None = None,
 ) -> WordCounts:
     """Count every word of a text, exactly.
@@ -69,8 +68,8 @@ def count_words(
     min_count : int >= 1
         Rarer words are dropped from the result, after everything was counted.
     memory : int or str
-        Most bytes that the tables of distinct words may take, such as ``"2GB"``. The words of
-        the result are made of them and take as much again for a moment.
+        Most bytes that counting may take in this process, such as ``"2GB"``; less than 100 MB
+        hold the table of distinct words, but not what is read meanwhile.
     n_jobs : int or None
         Workers: None means 1, -1 all processors. A `distributed.Client` brings its own.
     executor : {"auto", "thread", "process", "dask"} or distributed.Client
@@ -110,18 +109,13 @@ def count_words(
     check_int("min_count", min_count, minimum=1)
     budget = parse_memory(memory)
     jobs = effective_jobs(n_jobs)
-    fast = tokenize is None or callable(getattr(tokenize, "token_starts", None))
+    fast = _is_fast(tokenize)
     if not (fast or callable(tokenize)):
         raise TypeError(
             "tokenize must be None, a callable that returns the words of a str, or an object "
             f"with a method token_starts(codes), got {tokenize!r}"
         )
-    # a Client, without importing its package
-    if not hasattr(executor, "scatter") and executor not in ("auto", "thread", "process", "dask"):
-        raise InputError(
-            "executor must be 'auto', 'thread', 'process', 'dask' or a distributed.Client, "
-            f"got {executor!r}"
-        )
+    check_executor(executor, "auto")
     if executor == "auto":
         executor = "thread" if fast else "process"
     # read once, so that an iterator need not be held
@@ -131,155 +125,107 @@ def count_words(
     n_codes = 0
     for done in _counted(executor, jobs, tally, tokenize, chunks):
         n_codes += done
-        if tally.nbytes > budget:
+        if tally.nbytes > TABLE_SHARE * budget:
             raise InputError(
-                f"memory={format_memory(budget)} does not hold the table of distinct words "
-                f"({format_memory(tally.nbytes)} so far); raise memory"
+                f"memory={format_memory(budget)} does not hold the table of distinct words and "
+                f"what is read and sorted ({format_memory(tally.nbytes / TABLE_SHARE)} so far); "
+                "raise memory"
             )
         if progress is not None:
             progress(n_codes)
-    words = tally.words()
-    if not words.counts.size:
+    if not len(tally):
         raise InputError("there is nothing to count: the texts hold no word")
-    return _as_word_counts(words, min_count)
+    return _as_word_counts(tally, min_count)
 
 
 def _counted(
     executor: Executor, jobs: int, tally: Tally, tokenize: Any, chunks: Iterator[TextChunk]
 ) -> Iterator[int]:
     """Count chunks into `tally`; yield the number of code points of each when it is in."""
-    if executor == "thread":
-        yield from _counted_here(jobs, tally, tokenize, chunks)
-        return
-    function = partial(_count_chunk, tokenize)
-    if executor == "process":
-        results = parallel_apply(function, chunks, jobs, batch_size=1)
+    add: Callable[[Any], None]
+    batches: Iterator[Any] = chunks
+    if executor == "thread" and _is_fast(tokenize):
+        # straight into the table, which several threads can add to
+        count: Any = partial(_count_into, tally, tokenize)
+    elif _is_fast(tokenize):
+        count, add = partial(_count_chunk, tokenize), tally.add
     else:
-        results = _applied_on_dask(executor, jobs, tokenize, chunks)
-    with closing(results) as parts:  # type: ignore[type-var]
-        for size, words in parts:
-            tally.add(words)
+        count, add = partial(count_documents, tokenize), tally.add_packed
+        batches = map(_as_documents, chunks)
+    results = apply_batches(count, batches, executor, jobs, ordered=False, side_by_side=True)
+    with closing(results):
+        for size, words in results:
+            if words is not None:
+                add(words)
             yield size
 
 
-def _counted_here(
-    jobs: int, tally: Tally, tokenize: Any, chunks: Iterator[TextChunk]
-) -> Iterator[int]:
-    def count(chunk: TextChunk) -> int:
-        _add_chunk(tally, tokenize, chunk)
-        return chunk.codes.size
-
-    def submit(chunk: TextChunk) -> Future[int]:
-        return pool.submit(count, chunk)
-
-    if jobs == 1:
-        yield from map(count, chunks)
-        return
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        for future in in_flight(submit, wait_for_any, chunks, 2 * jobs):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _is_fast(tokenize: Any) -> bool:
+    """Whether words are found by kernels."""
+    return tokenize is None or callable(getattr(tokenize, "token_starts", None))
 
 
-def _applied_on_dask(
-    executor: Any, jobs: int, tokenize: Any, chunks: Iterator[TextChunk]
-) -> Iterator[Any]:
-    """Yield ``_count_chunk(tokenize, chunk)`` of every chunk, computed on a cluster."""
-    distributed = require("distributed", extra="cluster", purpose="executor='dask'")
-    own: list[Any] = []
-    client = executor
-    if executor == "dask":
-        try:
-            client = distributed.get_client()
-        except ValueError:
-            cluster = distributed.LocalCluster(jobs, threads_per_worker=1, dashboard_address=None)
-            client = distributed.Client(cluster)
-            own = [client, cluster]
-    pending: set[Any] = set()
-
-    def submit(chunk: TextChunk) -> Any:
-        # not pure: equal chunks are counted as often as they occur
-        future = client.submit(_count_chunk, shared, chunk, pure=False)
-        pending.add(future)
-        return future
-
-    def wait_any(futures: list[Any]) -> None:
-        distributed.wait(futures, return_when="FIRST_COMPLETED")
-
-    try:
-        # once to every worker, not with every chunk
-        shared = tokenize
-        if tokenize is not None:
-            shared = client.scatter(tokenize, broadcast=True, hash=False)
-        limit = 2 * max(1, sum(client.nthreads().values()))
-        for future in in_flight(submit, wait_any, chunks, limit):
-            yield future.result()
-            pending.discard(future)
-    finally:
-        for future in pending:
-            future.cancel()
-        for part in own:
-            part.close()
+def _as_documents(chunk: TextChunk) -> Documents:
+    separator = _LINE_FEED
+    if (chunk.codes == separator).any():  # documents are not lines
+        seen = np.zeros(DOCUMENT_END, bool)
+        seen[chunk.codes[chunk.codes != DOCUMENT_END]] = True
+        separator = int(np.argmin(seen))
+    codes = np.where(chunk.codes == DOCUMENT_END, np.uint32(separator), chunk.codes)
+    # straight from the array: `decode_codes` would copy it twice
+    text = str(codes.astype("<u4", copy=False).data, "utf-32-le")
+    return Documents(text, chr(separator), chunk.source)
 
 
 def _count_chunk(tokenize: Any, chunk: TextChunk) -> tuple[int, Words]:
     """Return the number of code points and the words of a chunk; runs in other processes."""
     tally = Tally()
-    _add_chunk(tally, tokenize, chunk)
-    return chunk.codes.size, tally.words()
+    size, _ = _count_into(tally, tokenize, chunk)
+    return size, tally.words()
 
 
-def _add_chunk(tally: Tally, tokenize: Any, chunk: TextChunk) -> None:
+def _count_into(tally: Tally, tokenize: Any, chunk: TextChunk) -> tuple[int, None]:
     try:
-        if tokenize is not None and not hasattr(tokenize, "token_starts"):
-            tally.add_counter(_count_documents(tokenize, chunk.codes))
-            return
-        codes = chunk.codes
-        if tokenize is None:
-            begins, ends = np.empty((2, codes.size), np.int64)
-            hashes = np.empty(codes.size, np.uint64)
-            m = find_words(codes, character_classes(), begins, ends, hashes)
-            tally.count(codes, begins[:m], ends[:m], hashes[:m])
-        else:
-            starts = np.ascontiguousarray(tokenize.token_starts(codes), np.int64)
-            hashes = hash_spans(codes, starts)
-            kept = codes[starts[:-1]] != DOCUMENT_END
-            tally.count(codes, starts[:-1][kept], starts[1:][kept], hashes[kept])
+        spans = _words if tokenize is None else partial(_tokens, tokenize)
+        tally.count(chunk.codes, spans(chunk.codes))
     except Exception as error:
         error.add_note(f"raised while the words of {chunk.source} were counted")
         raise
+    return chunk.codes.size, None
 
 
-def _count_documents(tokenize: Tokenize, codes: np.ndarray) -> Counter[str]:
-    def words_of(document: str) -> Iterable[str]:
-        words = tokenize(document)
-        if isinstance(words, str):
-            raise TypeError(f"tokenize must return an iterable of str, got the str {words[:40]!r}")
-        return words
-
-    # one call for all documents, so that the loop over words is not Python's
-    counter = Counter(chain.from_iterable(map(words_of, decode_documents(codes))))
-    for word in counter:
-        if not isinstance(word, str):
-            raise TypeError(f"tokenize must return an iterable of str, got {word!r} in it")
-    return counter
+def _words(codes: np.ndarray) -> Iterator[Spans]:
+    begins, ends = np.empty((2, SPANS), np.int64)
+    hashes = np.empty(SPANS, np.uint64)
+    stop = 0
+    while stop < codes.size:
+        m, stop = find_words(codes, stop, character_classes(), begins, ends, hashes)
+        yield begins[:m], ends[:m], hashes[:m]
 
 
-def _as_word_counts(words: Words, min_count: int) -> WordCounts:
-    """Sort the words of a tally."""
+def _tokens(tokenize: Any, codes: np.ndarray) -> Iterator[Spans]:
+    starts = np.ascontiguousarray(tokenize.token_starts(codes), np.int64)
+    hashes = hash_spans(codes, starts)
+    kept = codes[starts[:-1]] != DOCUMENT_END
+    yield starts[:-1][kept], starts[1:][kept], hashes[kept]
+
+
+def _as_word_counts(tally: Tally, min_count: int) -> WordCounts:
+    """Sort the words of a tally, which is empty afterwards."""
     import polars as pl
 
-    total = int(words.counts.sum())
-    codes, offsets, counts = words.codes, words.offsets, words.counts
-    if min_count > 1:
-        kept = np.flatnonzero(counts >= min_count)
-        counts = counts[kept]
-        codes, offsets = gather_spans(codes, offsets, kept)
-    column = pl.Series("word", _strings(codes, offsets), dtype=pl.String)
-    table = _sorted(pl.DataFrame({"word": column, "count": np.ascontiguousarray(counts)}))
-    return WordCounts(table, total, min_count)
+    total = 0
+    parts = []
+    for words in tally.drain():
+        total += int(words.counts.sum())
+        codes, offsets, counts = words.codes, words.offsets, words.counts
+        if min_count > 1:
+            kept = np.flatnonzero(counts >= min_count)
+            counts = counts[kept]
+            codes, offsets = gather_spans(codes, offsets, kept)
+        column = pl.Series("word", _strings(codes, offsets), dtype=pl.String)
+        parts.append(pl.DataFrame({"word": column, "count": np.ascontiguousarray(counts)}))
+    return WordCounts(_sorted(pl.concat(parts)), total, min_count)
 
 
 def _strings(codes: np.ndarray, offsets: np.ndarray) -> pl.Series:
