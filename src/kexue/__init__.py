@@ -1,7 +1,8 @@
 """Learn structure from data without labels, with bits as the common currency.
 
 Rooms are imported on first use, so that ``import kexue`` costs next to nothing:
-``kexue.corpus``, ``kexue.graph``, ``kexue.words``, ``kexue.vectors``, ``kexue.atlas``.
+``kexue.corpus``, ``kexue.gaussian``, ``kexue.graph``, ``kexue.words``, ``kexue.vectors``,
+``kexue.atlas``.
 """
 
 import importlib
@@ -9,7 +10,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["atlas", "corpus", "graph", "vectors", "words"]
+__all__ = ["atlas", "corpus", "gaussian", "graph", "vectors", "words"]
 
 
 def __getattr__(name: str) -> ModuleType:

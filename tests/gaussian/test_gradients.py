@@ -1,0 +1,167 @@
+"""Gradients: against differences, at p = q, with repeated eigenvalues, and in a training loop."""
+
+import numpy as np
+import pytest
+
+from kexue.gaussian import Gaussian, bhattacharyya, fid, hellinger, jeffreys, kl, wasserstein2
+
+torch = pytest.importorskip("torch")
+
+SMOOTH = {
+    "kl": kl,
+    "bhattacharyya": bhattacharyya,
+    "squared wasserstein2": lambda p, q: wasserstein2(p, q, squared=True),
+    "squared hellinger": lambda p, q: hellinger(p, q, squared=True),
+    "jeffreys": jeffreys,
+}
+ROOTS = {"wasserstein2": wasserstein2, "hellinger": hellinger}
+# of the shapes of what a Gaussian is made of, and of how
+FORMS = {
+    "full": (((3,), (3, 3)), lambda m, a: Gaussian.full(m, a @ a.mT + torch.eye(3).to(a))),
+    "diagonal": (((3,), (3,)), lambda m, a: Gaussian.diag(m, a**2 + 0.1)),
+    "factor": (((3,), (3, 3)), Gaussian.from_factor),
+    "cholesky": (
+        ((3,), (3, 3)),
+        lambda m, a: Gaussian.from_factor(m, a.tril(-1) + torch.diag_embed(a.diagonal().exp())),
+    ),
+    "thin factor": (((3,), (3, 2)), Gaussian.from_factor),
+    "isotropic": (
+        ((4,), (1,), (4, 1)),
+        lambda m, d, a: Gaussian.lowrank(m, d**2 + 0.1, a),
+    ),
+    "diagonal + low rank": (
+        ((4,), (4,), (4, 1)),
+        lambda m, d, a: Gaussian.lowrank(m, d**2 + 0.1, a),
+    ),
+}
+
+
+def arguments(form, seed):
+    torch.manual_seed(seed)
+    shapes, _ = FORMS[form]
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    # of two planes all else is infinite
+    [
+        (form, name)
+        for form in FORMS
+        for name in (*SMOOTH, *ROOTS)
+        if form != "thin factor" or "wasserstein2" in name
+    ],
+)
+def test_against_differences(form, name):
+    distance, (_, make) = (SMOOTH | ROOTS)[name], FORMS[form]
+    first, second = arguments(form, 0), arguments(form, 1)
+
+    def value(*parts):
+        return distance(make(*parts[: len(first)]), make(*parts[len(first) :]))
+
+    assert torch.autograd.gradcheck(value, (*first, *second), eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["full", "isotropic", "diagonal + low rank"])
+@pytest.mark.parametrize("name", ["kl", "bhattacharyya"])
+def test_against_differences_near_each_other(form, name):
+    """Where the ways for near covariances are taken."""
+    distance, (_, make) = SMOOTH[name], FORMS[form]
+    first = arguments(form, 2)
+    second = [(part.detach() * 1.01).requires_grad_() for part in first]
+
+    def value(*parts):
+        return distance(make(*parts[: len(first)]), make(*parts[len(first) :]))
+
+    assert torch.autograd.gradcheck(value, (*first, *second), eps=1e-6, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", [*SMOOTH, *ROOTS])
+def test_zero_where_p_is_q(form, name):
+    distance, (_, make) = (SMOOTH | ROOTS)[name], FORMS[form]
+    first = arguments(form, 3)
+    second = [part.detach().clone().requires_grad_() for part in first]
+    value = distance(make(*first), make(*second))
+    assert value.item() == 0
+    for gradient in torch.autograd.grad(value, [*first, *second]):
+        assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("name", [*SMOOTH, *ROOTS])
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_with_repeated_eigenvalues(name, scale):
+    """S2 = s^2 I against I, of which all eigenvalues, relative and singular, are equal."""
+    distance = (SMOOTH | ROOTS)[name]
+    zero = torch.zeros(4, dtype=torch.float64)
+    cov = (scale**2 * torch.eye(4, dtype=torch.float64)).requires_grad_()
+    p = Gaussian.full(zero, torch.eye(4, dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(distance(p, Gaussian.full(zero, cov)), [cov])
+    # the same in every direction: that of diagonals
+    var = torch.full((4,), scale**2, dtype=torch.float64, requires_grad=True)
+    diagonal = distance(Gaussian.diag(zero, zero + 1), Gaussian.diag(zero, var))
+    (expected,) = torch.autograd.grad(diagonal, [var])
+    torch.testing.assert_close(gradient, torch.diag(expected), rtol=1e-12, atol=1e-15)
+
+
+def test_of_wasserstein_is_the_identity_less_the_map():
+    from kexue.gaussian import transport_map
+
+    parts = arguments("full", 4), arguments("full", 5)
+    p, q = (FORMS["full"][1](*part) for part in parts)
+    cov = p.cov.detach().requires_grad_()
+    p = Gaussian.full(p.mean.detach(), cov)
+    (gradient,) = torch.autograd.grad(wasserstein2(p, q, squared=True), [cov])
+    expected = torch.eye(3, dtype=torch.float64) - transport_map(p, q).matrix
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_near_equals_have_small_gradients(dtype):
+    """Where the derivative of a singular value decomposition is infinite."""
+    torch.manual_seed(0)
+    factor = torch.linalg.qr(torch.randn(6, 6, dtype=dtype))[0].requires_grad_()
+    zero = torch.zeros(6, dtype=dtype)
+    standard = Gaussian.from_factor(zero, torch.eye(6, dtype=dtype))
+    value = wasserstein2(Gaussian.from_factor(zero, factor), standard, squared=True)
+    (gradient,) = torch.autograd.grad(value, [factor])
+    assert gradient.abs().max() < 100 * torch.finfo(dtype).eps
+
+
+def test_batches_share_gradients():
+    mean = torch.zeros(3, dtype=torch.float64)
+    shared = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    many = torch.randn(7, 3, 3, dtype=torch.float64, requires_grad=True)
+    one, batch = Gaussian.from_factor(mean, shared), Gaussian.from_factor(mean, many)
+    wasserstein2(one, batch, squared=True).sum().backward()
+    assert shared.grad.shape == (3, 3)
+    alone = torch.zeros(3, 3, dtype=torch.float64)
+    for k in range(7):
+        piece = wasserstein2(one, Gaussian.from_factor(mean, many[k].detach()), squared=True)
+        alone += torch.autograd.grad(piece, [shared])[0]
+    torch.testing.assert_close(shared.grad, alone)
+
+
+def test_training_ends_at_the_target():
+    """Descent on W2^2 to where p = q, which is where other gradients become NaN."""
+    torch.manual_seed(1)
+    target = Gaussian.from_factor(torch.ones(4).double(), torch.randn(4, 2).double())
+    mean = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    factor = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([mean, factor], lr=0.2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = wasserstein2(Gaussian.from_factor(mean, factor), target, squared=True)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 1e-25
+    np.testing.assert_allclose((factor @ factor.T).detach(), target.cov, atol=1e-12)
+
+
+def test_fid_has_a_gradient():
+    torch.manual_seed(2)
+    X = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
+    Y = torch.randn(6, 8, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda X: fid(X, Y), (X,), atol=1e-6)
+    X = torch.randn(12, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda X: fid(X, Y[:, :3]), (X,), atol=1e-6)
