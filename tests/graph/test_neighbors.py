@@ -84,13 +84,34 @@ def test_many_copies_need_no_full_comparison(monkeypatch):
     shapes = []
     nearest = neighbors._nearest
 
-    def spy(unit, width, jobs):
+    def spy(unit, *others):
         shapes.append(unit.shape)
-        return nearest(unit, width, jobs)
+        return nearest(unit, *others)
 
     monkeypatch.setattr(neighbors, "_nearest", spy)
     knn_graph(np.concatenate([X, X, 2 * X]), 10)
     assert shapes == [(1500, 8)]
+
+
+def test_what_rounding_leaves_out_is_looked_up():
+    """The search tells cosines apart to 1e-7; these differ by less."""
+    X = 1 + 1e-5 * np.random.default_rng(5).normal(size=(300, 4))
+    found, expected = (graph.sum(axis=1) for graph in (knn_graph(X, 5, 0.0), plain_knn(X, 5, 0.0)))
+    np.testing.assert_allclose(np.asarray(found).ravel(), expected, rtol=0, atol=2e-15)
+
+
+def test_an_inexact_search_misses_some(monkeypatch):
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(4000, 16))
+    whole = knn_graph(X, 10, 0.0)
+    np.testing.assert_array_equal(knn_graph(X, 10, 0.0, exact=False).indices, whole.indices)
+    monkeypatch.setattr(neighbors, "LEAST_APPROXIMATE", 1000)
+    found = knn_graph(X, 10, 0.0, exact=False)
+    assert 0.5 < found.multiply(whole != 0).nnz / whole.nnz < 1
+    assert found.data.min() > 0
+    # what is found has its exact cosine
+    both = (found != 0).multiply(whole)
+    np.testing.assert_array_equal(both.data, found.multiply(whole != 0).tocsr().data)
 
 
 def test_mutual_links_go_both_ways():
