@@ -14,6 +14,9 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from kexue._core import InputError
 from kexue.vectors import JoSE, _jose_training
@@ -373,6 +376,39 @@ def clone_with(model, **parameters):
     return other.set_params(**parameters)
 
 
+def test_documents_in_parts():
+    documents = topical(400)
+    found = JoSE(16, sample=0, random_state=0)
+    for part in range(4):
+        found.partial_fit([*documents[100 * part : 100 * part + 100], ["new", "sun"]])
+        assert len(found.doc_vectors_) == len(found.empty_docs_) == 101 * (part + 1)
+        if part == 0:
+            first = found.doc_vectors_.copy()
+    np.testing.assert_array_equal(found.doc_vectors_[:101], first)
+    assert len(found.loss_curve_) == 4
+    assert found.loss_curve_[-1] < found.loss_curve_[0]
+    assert "new" not in found.vocabulary_
+    counted = Counter(token for document in documents for token in document)
+    assert found.counts_[found.vocabulary_["moon"]] == counted["moon"]
+    near = {name for name, _ in found.most_similar("sun", 19)}
+    assert len(near & set(TOPICS[0])) > 15
+    again = JoSE(16, epochs=1, sample=0, random_state=0).fit(documents).partial_fit(documents)
+    assert len(again.doc_vectors_) == 800
+
+
+def test_word_similarity(model):
+    pairs = [
+        ("sun", "moon", 9.0),
+        ("sun", "bread", 1.0),
+        ("wine", "bread", 8.0),
+        ("sun", "gone", 5),
+    ]
+    found = model.word_similarity(pairs)
+    assert (found.known, found.asked) == (3, 4)
+    assert found.spearman == model.score(pairs) > 0.4
+    assert np.isnan(model.word_similarity(pairs[3:]).spearman)
+
+
 def test_most_similar(model):
     (name, cosine), *_ = model.most_similar("sun", 1)
     assert cosine == pytest.approx(model.word_vector("sun") @ model.word_vector(name), abs=1e-6)
@@ -481,7 +517,6 @@ def test_an_interrupt_is_heard(tmp_path):
 
 
 def test_a_pipeline_and_parameters():
-    from sklearn.cluster import KMeans
     from sklearn.pipeline import make_pipeline
 
     pipeline = make_pipeline(
@@ -491,3 +526,72 @@ def test_a_pipeline_and_parameters():
     assert len(set(found[::2])) == len(set(found[1::2])) == 1
     assert found[0] != found[1]
     assert json.dumps(JoSE().get_params(), default=str)
+
+
+LARGE = """
+import sys
+from pathlib import Path
+from kexue.vectors import JoSE
+
+
+def peak(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
+
+
+JoSE(8, epochs=1, random_state=0).fit([["a", "b", "c"]] * 9)
+before = peak("VmRSS")
+model = JoSE(epochs=1, random_state=0, n_jobs=2).fit(Path(sys.argv[1]))
+vectors = sum(a.nbytes for a in (model.word_vectors_, model.context_vectors_, model.doc_vectors_))
+print(len(model.doc_vectors_), peak("VmHWM") - before - vectors)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_million_documents_from_disk(tmp_path):
+    path = tmp_path / "documents.txt"
+    rng = np.random.default_rng(0)
+    names = np.array([f"w{k}" for k in range(50_000)])
+    with open(path, "w", encoding="utf-8") as file:
+        for _ in range(100):
+            rows = names[np.minimum(rng.zipf(1.3, (10_000, 50)), 50_000) - 1]
+            file.writelines(" ".join(row) + "\n" for row in rows.tolist())
+    found = subprocess.run(
+        [sys.executable, "-c", LARGE, str(path)], check=True, capture_output=True, text=True
+    )
+    documents, beyond = map(int, found.stdout.split())
+    assert documents == 10**6
+    assert beyond < 300e6
+
+
+def newsgroups(data):
+    table = pl.read_parquet(data("newsgroups/20news_bydate.parquet"))
+    documents = [re.findall("[a-z]+|[0-9]+", text.lower()) for text in table["text"]]
+    return documents, table["label"].to_numpy(), (table["split"] == "train").to_numpy()
+
+
+def scores(vectors, labels, train):
+    """Return NMI of 20 clusters, and micro F1 of 3 nearest neighbours."""
+    clusters = KMeans(20, n_init=10, random_state=0).fit_predict(vectors)
+    nearest = KNeighborsClassifier(3).fit(vectors[train], labels[train])
+    right = nearest.predict(vectors[~train]) == labels[~train]
+    return normalized_mutual_info_score(labels, clusters), right.mean()
+
+
+@pytest.mark.slow
+def test_the_order_of_the_file(data):
+    """As the authors' program on a file sorted by group; by default the order does not matter."""
+    documents, labels, train = newsgroups(data)
+    options = {"epochs": 4, "random_state": 0}
+    leak = JoSE(shuffle=False, **options).fit(documents).doc_vectors_
+    nmi, f1 = scores(leak, labels, train)
+    assert nmi == pytest.approx(0.777, abs=0.03)
+    assert f1 == pytest.approx(0.744, abs=0.015)
+    order = np.random.default_rng(1).permutation(len(documents))
+    found = []
+    for places in (np.arange(len(documents)), order):
+        model = JoSE(n_jobs=2, **options).fit([documents[k] for k in places])
+        found.append(scores(model.doc_vectors_, labels[places], train[places])[0])
+    assert found[0] == pytest.approx(found[1], abs=0.03)
+    assert max(found) < nmi - 0.2

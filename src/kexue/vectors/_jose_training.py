@@ -37,6 +37,8 @@ class Settings:
     window, negative, epochs, seed, n_jobs : int
     margin, rate : float
     joint, paper, shuffle, deterministic : bool
+    before : int or None
+        Of a part of the text that others came before, how many did; then the rate does not fall.
     """
 
     window: int
@@ -50,6 +52,7 @@ class Settings:
     deterministic: bool
     seed: int
     n_jobs: int
+    before: int | None = None
 
 
 @dataclass
@@ -126,13 +129,15 @@ def train(
     draws = (keep_probabilities(counts, sample), *alias_table(counts))
     sizes = np.diff(lists.offsets)
     for epoch in range(len(losses), settings.epochs):
-        rng = np.random.default_rng([settings.seed, epoch])
+        number = epoch + (settings.before or 0)
+        rng = np.random.default_rng([settings.seed, number])
         n = len(lists)
         order = rng.permutation(n) if settings.shuffle else np.arange(n)
         before = np.concatenate(([0], np.cumsum(sizes[order])))
         done = (epoch + before[:-1] / max(before[-1], 1)) / settings.epochs
-        rates = (settings.rate * np.maximum(1.0 - done, LEAST_RATE)).astype(np.float32)
-        run = _Epoch(lists, order, before, rates, draws, tables, settings, epoch)
+        left = np.maximum(1.0 - done, LEAST_RATE) if settings.before is None else np.ones(n)
+        rates = (settings.rate * left).astype(np.float32)
+        run = _Epoch(lists, order, before, rates, draws, tables, settings, number)
         found = run.in_rounds() if settings.deterministic else run.shared()
         loss, number = np.sum(found, axis=0)
         losses.append(float(loss / max(number, 1)))

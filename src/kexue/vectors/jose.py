@@ -8,9 +8,10 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -42,6 +43,24 @@ if TYPE_CHECKING:
     import gensim.models
 
 FORMAT = "kexue-jose-1"
+
+
+class WordSimilarity(NamedTuple):
+    """How cosines of words agree with people's judgements.
+
+    Attributes
+    ----------
+    spearman : float
+        Rank correlation over the pairs of known words; NaN of less than two.
+    known : int
+        Pairs of which both words are in the vocabulary.
+    asked : int
+        All pairs.
+    """
+
+    spearman: float
+    known: int
+    asked: int
 
 
 class JoSE(TransformerMixin, BaseEstimator):
@@ -124,6 +143,10 @@ class JoSE(TransformerMixin, BaseEstimator):
     """
 
     words_: Any
+    counts_: np.ndarray
+    empty_docs_: np.ndarray
+    loss_curve_: list[float]
+    _seed: int
 
     def __init__(
         self,
@@ -203,6 +226,47 @@ class JoSE(TransformerMixin, BaseEstimator):
         lists, rows = self._choose_words(lists, most)
         return self._fit(lists, rows if names is None else [names[row] for row in rows.tolist()])
 
+    def partial_fit(self, documents: Any, y: None = None) -> JoSE:
+        """Read more documents once, with the learning rate as it is at the beginning.
+
+        The vocabulary is that of the first call, or of `fit`; other words are left out. The
+        vectors of the documents are added to `doc_vectors_`, those of words go on from where they
+        are, those of earlier documents stay. `checkpoint` is not used.
+
+        Parameters
+        ----------
+        documents : as for `fit`
+        y : None
+            Ignored.
+        """
+        self._check_parameters()
+        new = not hasattr(self, "word_vectors_")
+        if new:
+            numbers: dict[str, int] = {}
+            lists, rows = self._choose_words(number_tokens(documents, numbers), len(numbers))
+            spelled = list(numbers)
+            self._begin(lists, [spelled[row] for row in rows.tolist()])
+            self.loss_curve_, calls = [], 0
+        else:
+            lists = number_tokens(documents, self.vocabulary_, grow=False)
+            self.counts_ = self.counts_ + np.bincount(lists.ids, minlength=len(self.words_))
+            calls = len(self.loss_curve_)
+        rng = np.random.default_rng([self._seed, calls])
+        tables = Tables.random(len(self.words_), len(lists), self.n_components, rng)
+        if not new:
+            tables.centres, tables.contexts = self.word_vectors_, self.context_vectors_
+        settings = replace(self._settings(), epochs=1, before=calls)
+        began = time.perf_counter()
+        losses = train(lists, self.counts_, self.sample, tables, settings)
+        self.words_per_second_ = lists.ids.size / (time.perf_counter() - began)
+        self.loss_curve_ = [*self.loss_curve_, *losses]
+        empty = np.diff(lists.offsets) == 0
+        self.empty_docs_ = empty if new else np.append(self.empty_docs_, empty)
+        if not new:
+            tables.documents = np.concatenate((self.doc_vectors_, tables.documents))
+        self._keep(tables)
+        return self
+
     def fit_transform(self, documents: Any, y: None = None) -> np.ndarray:
         """Learn vectors and return those of the documents."""
         return self.fit(documents).doc_vectors_
@@ -266,6 +330,30 @@ class JoSE(TransformerMixin, BaseEstimator):
     def word_vector(self, word: Any) -> np.ndarray:
         """Return the vector of a word, float32 of shape (n_components,)."""
         return self.word_vectors_[self._row(word)]
+
+    def word_similarity(self, pairs: Iterable[tuple[Any, Any, float]]) -> WordSimilarity:
+        """Compare cosines with people's judgements of how similar words are.
+
+        Parameters
+        ----------
+        pairs : iterable of (word, word, similarity)
+            Those of unknown words are left out, which the result says.
+        """
+        from scipy.stats import spearmanr
+
+        check_is_fitted(self, "word_vectors_")
+        asked = list(pairs)
+        known = [p for p in asked if p[0] in self.vocabulary_ and p[1] in self.vocabulary_]
+        if len(known) < 2:
+            return WordSimilarity(float("nan"), len(known), len(asked))
+        first, second = (self.word_vectors_[[self._row(p[k]) for p in known]] for k in (0, 1))
+        cosines = np.einsum("ij,ij->i", first, second)
+        rank = float(spearmanr(cosines, [p[2] for p in known]).statistic)
+        return WordSimilarity(rank, len(known), len(asked))
+
+    def score(self, pairs: Iterable[tuple[Any, Any, float]], y: None = None) -> float:
+        """Return Spearman's correlation of `word_similarity`."""
+        return self.word_similarity(pairs).spearman
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the word vectors in the text format of word2vec, atomically.
@@ -350,12 +438,30 @@ class JoSE(TransformerMixin, BaseEstimator):
 
     def _fit(self, lists: TokenLists, words: Any) -> JoSE:
         """Train on documents whose ids are places in `words`."""
+        self._begin(lists, words)
+        tables = Tables.random(
+            len(words), len(lists), self.n_components, np.random.default_rng(self._seed)
+        )
+        checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
+        fingerprint = "" if checkpoint is None else self._fingerprint(lists)
+        began = time.perf_counter()
+        self.loss_curve_ = train(
+            lists, self.counts_, self.sample, tables, self._settings(), checkpoint, fingerprint
+        )
+        seconds = time.perf_counter() - began
+        self.words_per_second_ = lists.ids.size * self.epochs / seconds
+        self.empty_docs_ = np.diff(lists.offsets) == 0
+        self._keep(tables)
+        return self
+
+    def _begin(self, lists: TokenLists, words: Any) -> None:
         self.words_ = words
         self.vocabulary_ = {word: row for row, word in enumerate(self._plain(words))}
         self.counts_ = np.bincount(lists.ids, minlength=len(words))
-        self.empty_docs_ = np.diff(lists.offsets) == 0
         self._seed = check_seed(self.random_state)
-        settings = Settings(
+
+    def _settings(self) -> Settings:
+        return Settings(
             window=self.window,
             negative=self.negative,
             epochs=self.epochs,
@@ -368,21 +474,12 @@ class JoSE(TransformerMixin, BaseEstimator):
             seed=self._seed,
             n_jobs=effective_jobs(self.n_jobs),
         )
-        rng = np.random.default_rng(self._seed)
-        tables = Tables.random(len(words), len(lists), self.n_components, rng)
-        checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
-        fingerprint = "" if checkpoint is None else self._fingerprint(lists)
-        began = time.perf_counter()
-        self.loss_curve_ = train(
-            lists, self.counts_, self.sample, tables, settings, checkpoint, fingerprint
-        )
-        seconds = time.perf_counter() - began
-        self.words_per_second_ = lists.ids.size * self.epochs / seconds
+
+    def _keep(self, tables: Tables) -> None:
         self.word_vectors_ = tables.centres
         self.context_vectors_ = tables.contexts
         self.doc_vectors_ = tables.documents
         self.doc_vectors_[self.empty_docs_] = self._mean_direction()
-        return self
 
     @property
     def _n_features_out(self) -> int:
