@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from kexue.corpus._counting_kernels import find_child
+
 
 @njit(cache=True, nogil=True)
 def join_accepted(ids, children, last, bases, accepted, begins):
@@ -32,25 +34,11 @@ def join_accepted(ids, children, last, bases, accepted, begins):
             end = i + order - 1
             if end == n or ids[end] == 0:
                 break
-            node = _child(node, ids[end], children, last)
+            node = find_child(last, ids[end], children[node], children[node + 1])
             if accepted[node]:
                 joined = order
         for j in range(i + 1, i + joined):
             begins[j] = False
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _child(node, symbol, children, last):
-    """Return the extension of an n-gram by a symbol; it exists."""
-    low = children[node]
-    high = children[node + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if last[middle] < symbol:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @njit(cache=True, nogil=True)
@@ -92,7 +80,8 @@ def cut_by_states(ids, children, last, log_given, max_order, begins):
                 source = j
                 if j < top or value[j - 1] >= value[j]:
                     source = j - 1
-                node[j] = _child(node[j - 1], ids[end], children, last)
+                above = node[j - 1]
+                node[j] = find_child(last, ids[end], children[above], children[above + 1])
                 value[j] = value[source] + log_given[node[j]]
                 came[end, j] = source
             node[0] = np.int64(ids[end]) - 1

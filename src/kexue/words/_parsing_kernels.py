@@ -7,6 +7,8 @@ integers, so that ties are exact.
 import numpy as np
 from numba import njit
 
+from kexue.corpus._counting_kernels import find_child
+
 NEVER = np.int64(2**62)
 LEAF = np.int32(-1)
 
@@ -14,16 +16,10 @@ LEAF = np.int32(-1)
 @njit(cache=True, nogil=True, inline="always")
 def _step(node, word, edges, edge_words, targets):
     """Return the node that `word` leads to, or -1."""
-    low = edges[node]
-    high = edges[node + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if edge_words[middle] < word:
-            low = middle + 1
-        else:
-            high = middle
-    if low < edges[node + 1] and edge_words[low] == word:
-        return targets[low]
+    end = edges[node + 1]
+    place = find_child(edge_words, word, edges[node], end)
+    if place < end and edge_words[place] == word:
+        return targets[place]
     return np.int32(-1)
 
 

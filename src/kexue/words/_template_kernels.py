@@ -3,20 +3,16 @@
 import numpy as np
 from numba import njit
 
+from kexue.corpus._counting_kernels import find_child
+
 
 @njit(cache=True, nogil=True, inline="always")
 def _weight(left, right, indptr, partners, weights):
     """Return the weight of the link from word `left` to word `right`, 0 if there is none."""
-    low = indptr[left]
-    high = indptr[left + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if partners[middle] < right:
-            low = middle + 1
-        else:
-            high = middle
-    if low < indptr[left + 1] and partners[low] == right:
-        return weights[low]
+    end = indptr[left + 1]
+    place = find_child(partners, right, indptr[left], end)
+    if place < end and partners[place] == right:
+        return weights[place]
     return np.int64(0)
 
 
