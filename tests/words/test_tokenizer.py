@@ -121,10 +121,13 @@ def test_a_word_may_not_be_endless():
 def test_blocks_of_a_long_text_do_not_show(words, text, atoms):
     tokenizer = UnigramTokenizer(words, atoms=atoms)
     whole = tokenizer.tokenize(text)
+    many = tokenizer.transform([text, "", *text])
     for block in (1, 7):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("kexue.words._lexicon.BLOCK", block)
+            patch.setattr("kexue.words._lexicon.PART", 2 * block)
             assert tokenizer.tokenize(text) == whole
+            assert tokenizer.transform([text, "", *text]) == many
 
 
 ANYTHING = st.text(

@@ -31,6 +31,8 @@ COST_UNIT = 2.0**-24
 BEYOND = 1 << 44  # units: more than all words that a word may stand for cost together
 # Atoms whose lattice stays in the processor's nearest cache
 BLOCK = 1 << 10
+# Characters worked on at once: what is known of each atom takes four times the text
+PART = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,10 +196,11 @@ class Lexicon:
         if bounds is None:
             bounds = np.array([0, codes.size])
         label = self._words.word if labels is None else labels
-        shares = np.searchsorted(bounds, np.linspace(0, codes.size, n_jobs + 1)[1:-1])
+        n_parts = max(n_jobs, -(-codes.size // PART))
+        shares = np.searchsorted(bounds, np.linspace(0, codes.size, n_parts + 1)[1:-1])
         parts = [bounds[a : b + 1] for a, b in itertools.pairwise([0, *shares, bounds.size - 1])]
         found = thread_map(lambda part: self._segment_part(codes, part, label), parts, n_jobs)
-        if n_jobs == 1:
+        if len(found) == 1:
             return found[0]
         before = np.cumsum([0, *(part.labels.size for part in found)])
         edges = [part.edges[:-1] + n for part, n in zip(found, before, strict=False)]
@@ -221,7 +224,8 @@ class Lexicon:
         labels = np.empty(most, np.int32)
         edges = np.empty(bounds.size, np.int64)
         kernels.list_tokens(begins, ends, lengths, nodes, label, starts, labels, edges)
-        return Segmentation(starts[: edges[-1] + 1], labels[: edges[-1]], edges)
+        # copies, because a view would keep room for a token for each character
+        return Segmentation(starts[: edges[-1] + 1].copy(), labels[: edges[-1]].copy(), edges)
 
     def _read(
         self, codes: np.ndarray, bounds: np.ndarray
