@@ -263,7 +263,7 @@ class _Epoch:
 
 def _directions(n: int, dim: int, rng: np.random.Generator) -> np.ndarray:
     rows = rng.standard_normal((n, dim), np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     return rows
 
 

@@ -35,6 +35,13 @@ class TokenLists:
     def __len__(self) -> int:
         return self.offsets.size - 1
 
+    def counts(self, n: int) -> np.ndarray:
+        """Return how often each of the ids below `n` occurs, int64, without a copy of them."""
+        counts = np.zeros(n, np.int64)
+        for begin in range(0, self.ids.size, _HELD):
+            counts += np.bincount(self.ids[begin : begin + _HELD], minlength=n)
+        return counts
+
     def renumbered(self, new: np.ndarray) -> TokenLists:
         """Return the documents with ``new[id]`` in place of every id, without those below 0.
 

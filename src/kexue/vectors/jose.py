@@ -249,7 +249,7 @@ class JoSE(TransformerMixin, BaseEstimator):
             self.loss_curve_, calls = [], 0
         else:
             lists = number_tokens(documents, self.vocabulary_, grow=False)
-            self.counts_ = self.counts_ + np.bincount(lists.ids, minlength=len(self.words_))
+            self.counts_ = self.counts_ + lists.counts(len(self.words_))
             calls = len(self.loss_curve_)
         rng = np.random.default_rng([self._seed, calls])
         tables = Tables.random(len(self.words_), len(lists), self.n_components, rng)
@@ -457,7 +457,7 @@ class JoSE(TransformerMixin, BaseEstimator):
     def _begin(self, lists: TokenLists, words: Any) -> None:
         self.words_ = words
         self.vocabulary_ = {word: row for row, word in enumerate(self._plain(words))}
-        self.counts_ = np.bincount(lists.ids, minlength=len(words))
+        self.counts_ = lists.counts(len(words))
         self._seed = check_seed(self.random_state)
 
     def _settings(self) -> Settings:
@@ -487,7 +487,7 @@ class JoSE(TransformerMixin, BaseEstimator):
 
     def _choose_words(self, lists: TokenLists, n: int) -> tuple[TokenLists, np.ndarray]:
         """Return the documents in numbers of the words that are frequent enough, and these."""
-        counts = np.bincount(lists.ids, minlength=n)
+        counts = lists.counts(n)
         if not lists.ids.size:
             raise InputError("there is no token in the documents")
         order = np.argsort(-counts, kind="stable")
@@ -530,7 +530,8 @@ class JoSE(TransformerMixin, BaseEstimator):
         return found
 
     def _mean_direction(self) -> np.ndarray:
-        return _unit(self.doc_vectors_[~self.empty_docs_].mean(axis=0))
+        # a product, since a selection would be a copy of the documents
+        return _unit((~self.empty_docs_).astype(np.float32) @ self.doc_vectors_)
 
     def _row(self, word: Any) -> int:
         check_is_fitted(self, "word_vectors_")
