@@ -61,12 +61,14 @@ def run(name: str, path: Path, data: Path) -> int:
     module = importlib.import_module(f"benchmarks.{path.parent.name}.{path.stem}")
     print(f"\n{name}: {module.__doc__.splitlines()[0]}", flush=True)
     missed = 0
+    began = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     for row in module.measure(data):
         print(f"  {describe(row)}", flush=True)
         missed += row.passed is False
         record = {
             "benchmark": name,
             "date": dt.date.today().isoformat(),
+            "run": began,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {package: installed(package) for package in PACKAGES},
             "python": platform.python_version(),
@@ -101,13 +103,18 @@ def installed(package: str) -> str:
 
 
 def write_page() -> None:
-    """Write RESULTS.md and the README's ratios from the newest row of each comparison."""
+    """Write RESULTS.md and the README's ratios from the newest run of each benchmark."""
     if not RESULTS.exists():
         return
     newest: dict[tuple[str, str, str], dict] = {}
+    runs: dict[str, str] = {}
     for line in RESULTS.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        newest[record["benchmark"], record["name"], record["peer_name"].split()[0]] = record
+        name, run = record["benchmark"], record.get("run", "")  # of earlier days: any
+        if runs.setdefault(name, run) != run:
+            newest = {key: row for key, row in newest.items() if key[0] != name}
+            runs[name] = run
+        newest[name, record["name"], record["peer_name"].split()[0]] = record
     lines = [
         "# Results",
         "",

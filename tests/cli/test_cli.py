@@ -306,7 +306,7 @@ BAD = {
     ),
     "words to where": (
         lambda d: ["words", write(d / "a.txt", POEM), "-o", d / "words.xlsx"],
-        "-o must name a .parquet, .csv or .tsv file",
+        "-o must name a .parquet, .csv, .tsv or .jsonl file",
     ),
     "no model": (
         lambda d: ["segment", write(d / "a.txt", POEM), "--model", d / "none"],
@@ -412,3 +412,17 @@ def test_an_interrupt_behind_other_errors_is_one():
     with pytest.raises(typer.Exit) as leaving, exit_codes():
         raise outer
     assert leaving.value.exit_code == 130
+
+
+def test_words_with_quotation_marks_are_read_by_others(tmp_path):
+    import polars as pl
+
+    text = tmp_path / "a.txt"
+    text.write_text('say "yes" or "no"\n' * 9, encoding="utf-8")
+    table = tmp_path / "a.tsv"
+    result = CliRunner().invoke(app, ["words", str(text), "-o", str(table), "--penalty", "mdl"])
+    assert result.exit_code == 0, result.output
+    assert '"' in pl.read_csv(table, separator="\t")["word"].to_list()
+    result = CliRunner().invoke(app, ["words", str(text), "--penalty", "much"])
+    assert result.exit_code == 2
+    assert "--penalty must be a number or mdl, got 'much'" in result.stderr

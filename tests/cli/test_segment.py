@@ -228,7 +228,7 @@ class _Terminal:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-o", "words.xlsx"], "-o must name a .parquet, .csv or .tsv file or a .jsonl one"),
+        (["-o", "words.xlsx"], "-o must name a .parquet, .csv, .tsv or .jsonl file"),
         (["--tokenizer", "own.pickle"], "--tokenizer must name a .json file, got own.pickle"),
     ],
 )

@@ -258,12 +258,12 @@ def test_a_boundary_of_ones_own():
         (
             lambda: count_ngrams(["ab"], 2, min_count=2).entropy("left", 1),
             InputError,
-            "call count_ngrams with entropies=True and order >= 2",
+            "call count_ngrams with order >= 2",
         ),
         (
             lambda: count_ngrams(["ab"], 2).entropy("left", 2),
             InputError,
-            "call count_ngrams with entropies=True and order >= 3",
+            "call count_ngrams with order >= 3",
         ),
         (lambda: count_ngrams(["ab"]).top(5), InputError, r"order must be an int in \[1, 4\]"),
         (lambda: count_ngrams(["ab"]).count(3), TypeError, "an n-gram must be a str, got 3"),

@@ -84,3 +84,10 @@ def test_same_matrix_from_short_stretches(ids, window, memory):
 def test_bad_input_is_answered_by_its_message(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_nothing_and_too_much():
+    assert count_pairs([]).shape == (0, 0)
+    assert count_pairs([], n_tokens=3).nnz == 0
+    with pytest.raises(InputError, match=r"below 2\*\*31, got 1000000000000"):
+        count_pairs([0, 10**12])

@@ -164,7 +164,7 @@ def test_processes_count_the_same(novel, files, tokenize):
 
 
 def test_a_callable_goes_to_processes_unless_told_otherwise(novel):
-    with pytest.raises(TypeError, match="must be picklable for n_jobs=2"):
+    with pytest.raises(TypeError, match="tokenize must be picklable to go to other processes"):
         count_words(novel, lambda line: [line], n_jobs=2)
     counts = count_words(novel, lambda line: [line], n_jobs=2, executor="thread")
     assert counts == Counter(novel)
@@ -435,3 +435,10 @@ def test_an_error_names_the_file(files, n_jobs):
     assert "raised while the words of " in caught.value.__notes__[0]
     assert str(files[0]) in caught.value.__notes__[0]
     assert isinstance(files[0], Path)
+
+
+def test_a_function_that_cannot_travel():
+    with pytest.raises(TypeError, match="tokenize must be picklable to go to other processes"):
+        count_words(["a b"], lambda text: text.split(), n_jobs=2)
+    with pytest.raises(TypeError, match="must return an iterable of str, got None"):
+        count_words(["a b"], lambda text: None)

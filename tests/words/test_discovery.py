@@ -285,3 +285,8 @@ def test_english_without_blanks(data):
     letters = segmentation_score([list(text) for text in raw[:3000]], sentences[:3000])
     assert found["boundary_f1"] > 0.76
     assert letters["boundary_f1"] < 0.4
+
+
+@pytest.mark.parametrize(("penalty", "expected"), [(-3.0, -3.0), ("mdl", np.nan)])
+def test_a_price_without_anything_to_join(penalty, expected):
+    np.testing.assert_equal(WordDiscoverer(penalty=penalty).fit(["the cat"]).penalty_, expected)

@@ -33,3 +33,8 @@ def test_perfect_and_empty():
 def test_bad_input_is_answered_by_its_message(pred, gold, message):
     with pytest.raises(InputError, match=message):
         segmentation_score(pred, gold)
+
+
+def test_a_text_is_no_list_of_tokens():
+    with pytest.raises(TypeError, match="each text of gold must be"):
+        segmentation_score([["ab"]], ["ab"])

@@ -231,7 +231,9 @@ def words(
     min_count: Annotated[
         int | None, typer.Option(help="Least uses of a joined word.", show_default="1 or 2 by size")
     ] = None,
-    penalty: Annotated[float, typer.Option(help="Price of a word, nats.")] = -5.0,
+    penalty: Annotated[
+        str, typer.Option(help="Price of a word, nats, or mdl: found in the text.")
+    ] = "-5",
     memory: Memory = "2GB",
     jobs: Jobs = -1,
 ) -> None:
@@ -242,7 +244,7 @@ def words(
     save over characters; bits_net, that less the price of its entry in the lexicon.
     """
     with exit_codes():
-        from kexue.cli.words import check_output, write_words
+        from kexue.cli.words import check_output, read_penalty, write_words
 
         check_output(output, tokenizer)
         from kexue.words import WordDiscoverer
@@ -250,7 +252,7 @@ def words(
         model = WordDiscoverer(
             max_length=max_length,
             min_count="auto" if min_count is None else min_count,
-            penalty=penalty,
+            penalty=read_penalty(penalty),
             memory=memory,
             n_jobs=jobs,
         ).fit(_read(paths, column, documents, encoding, errors))

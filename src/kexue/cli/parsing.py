@@ -51,6 +51,8 @@ def parse_texts(
     options : dict
         For `read_texts`.
     """
+    if listed and as_json:
+        raise InputError("--list prints a table and --json trees; give one of them")
     check_int("--window", window, minimum=1)
     check_int("--min-count", min_count, minimum=1)
     check_float("--min-pmi", min_pmi, minimum=0)
@@ -70,7 +72,7 @@ def parse_texts(
         ledger = ", ".join(f"{name} {bits:.3f}" for name, bits in finder.ledger_)
         typer.echo(f"bits per character: {ledger}", err=True)
         table = finder.templates_.drop("words")
-        yield table.write_csv(separator="\t", quote_style="never", float_precision=3)[:-1]
+        yield table.write_csv(separator="\t", float_precision=3)[:-1]
         return
     if finder.templates_.is_empty() and finder.phrases_.is_empty():
         raise InputError(

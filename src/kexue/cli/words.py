@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 # As many rows as a terminal shows without scrolling
 SHOWN = 20
-_TSV: dict[str, Any] = {"separator": "\t", "quote_style": "never", "float_precision": 3}
+# Quoted where a word is a tab or a quotation mark, as other programs read it
+_TSV: dict[str, Any] = {"separator": "\t", "float_precision": 3}
 
 
 def check_output(output: Path | None, tokenizer: Path | None) -> None:
@@ -28,11 +29,19 @@ def check_output(output: Path | None, tokenizer: Path | None) -> None:
         If a name has another suffix than those that are known.
     """
     if output is not None and output.suffix not in SUFFIXES:
-        raise InputError(
-            f"-o must name a .parquet, .csv or .tsv file or a .jsonl one, got {output}"
-        )
+        raise InputError(f"-o must name a .parquet, .csv, .tsv or .jsonl file, got {output}")
     if tokenizer is not None and tokenizer.suffix != ".json":
         raise InputError(f"--tokenizer must name a .json file, got {tokenizer}")
+
+
+def read_penalty(text: str) -> float | Literal["mdl"]:
+    """Return the price of a word that an option gives."""
+    if text == "mdl":
+        return "mdl"
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--penalty must be a number or mdl, got {text!r}") from None
 
 
 def write_words(table: pl.DataFrame, output: Path | None) -> None:

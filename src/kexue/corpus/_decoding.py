@@ -185,6 +185,8 @@ def expand_paths(paths: PathLike | Iterable[PathLike]) -> list[tuple[str, Path |
     for item in given:
         if not isinstance(item, str | os.PathLike):
             raise TypeError(f"paths must be str or path-like, got {item!r}")
+        if not os.fspath(item):
+            raise InputError("a path must not be empty; '.' is the current folder")
         if item == "-":
             files[None] = "<stdin>"
             continue

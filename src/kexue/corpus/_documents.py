@@ -54,6 +54,8 @@ def count_documents(tokenize: Tokenize, documents: Documents) -> tuple[int, Pack
         words = tokenize(document)
         if isinstance(words, str):
             raise TypeError(f"tokenize must return an iterable of str, got the str {words[:40]!r}")
+        if not isinstance(words, Iterable):
+            raise TypeError(f"tokenize must return an iterable of str, got {words!r}")
         return words
 
     try:

@@ -103,8 +103,9 @@ def _apply_on(
     pending = set()
 
     def submit(batch: T) -> Any:
-        # equal batches are not one task; and arrays need not be hashed for a name
-        future = client.submit(_call, shared, batch, pure=False)
+        # large arrays are no part of a task; equal batches are not one task, so nothing is hashed
+        data = client.scatter(batch, hash=False)
+        future = client.submit(_call, shared, data, pure=False)
         pending.add(future)
         return future
 

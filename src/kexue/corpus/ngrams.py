@@ -135,7 +135,8 @@ class NGramCounts(Mapping[str, int]):
             if self.min_count > 1 or order == self.order:
                 raise InputError(
                     f"the {side} entropies of order {order} were not counted; call count_ngrams "
-                    f"with entropies=True and order >= {order + 1}"
+                    f"with order >= {order + 1}"
+                    + (" and entropies=True" if self.min_count > 1 else "")
                 )
             self.measure_entropies()
         return level.entropies[side]

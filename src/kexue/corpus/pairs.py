@@ -76,7 +76,7 @@ def count_pairs(
     check_executor(executor)
     budget, jobs = parse_memory(memory), effective_jobs(n_jobs)
     ids = np.asarray(token_ids)
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+    if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or not ids.size):
         raise InputError(
             f"token_ids must be a 1-D integer array, got {ids.dtype} of shape {ids.shape}"
         )
@@ -84,7 +84,8 @@ def count_pairs(
     largest = int(ids.max(initial=-1))
     size = largest + 1 if n_tokens is None else check_int("n_tokens", n_tokens, minimum=1)
     if largest >= min(size, 2**31):
-        raise InputError(f"token_ids must be below n_tokens={size}, got {largest}")
+        bound = f"n_tokens={size}" if largest >= size else "2**31"
+        raise InputError(f"token_ids must be below {bound}, got {largest}")
     window = min(window, max(ids.size - 1, 0))
     counted: list[list[Run]] = [[] for _ in range(window)]
     stretches = _stretches(ids, window, budget, n_workers(executor, jobs, side_by_side=True))

@@ -19,6 +19,7 @@ from kexue._core import (
     format_memory,
     parse_memory,
 )
+from kexue._core.worker import dumps
 from kexue.corpus._documents import Documents, Tokenize, count_documents
 from kexue.corpus._span_kernels import gather_spans, hash_spans
 from kexue.corpus._tally import Spans, Tally, Words
@@ -118,6 +119,8 @@ def count_words(
     check_executor(executor, "auto")
     if executor == "auto":
         executor = "thread" if fast else "process"
+    if executor == "process" and jobs > 1:
+        _check_picklable(tokenize)
     # read once, so that an iterator need not be held
     once = texts
     chunks = as_texts((lambda: once) if isinstance(texts, Iterator) else texts).chunks()
@@ -158,6 +161,16 @@ def _counted(
             if words is not None:
                 add(words)
             yield size
+
+
+def _check_picklable(tokenize: Any) -> None:
+    try:
+        dumps(tokenize)
+    except Exception as error:
+        raise TypeError(
+            f"tokenize must be picklable to go to other processes, got {tokenize!r} ({error}); "
+            "define it at the top level of a module, or use n_jobs=1"
+        ) from error
 
 
 def _is_fast(tokenize: Any) -> bool:

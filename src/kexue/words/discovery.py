@@ -57,8 +57,8 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         both sides (`kexue.words.solidity`). ``"pair"``: between characters that attract each
         other little; words that their parts explain are then taken apart
         (`kexue.words.pair`). ``"charlm"``: by the states of a character model
-        (`kexue.words.charlm`). They are there to compare with; docs/words/discovery.md says how
-        they did.
+        (`kexue.words.charlm`). They are there to compare with; docs/words/experiments.md says
+        how they did.
     max_length : int in [1, 8]
         Longest word to be found in scripts without blanks, in characters; of ``"ngram"`` and
         ``"charlm"`` the longest n-gram, at least 2; ``"pair"`` does not use it.
@@ -70,7 +70,8 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         one for each length from 1 on, (0, 2, 4, 6, ...) by default. Not used by the others.
     penalty : float or "mdl"
         Price of a word in the first step of ``"nvbe"``, nats; lower values make longer words.
-        ``"mdl"`` takes it from the text, see `kexue.words.pricing`.
+        ``"mdl"`` takes it from the text, between 0 and -8, see `kexue.words.pricing`. Documents
+        that are there several times make it lower: drop them before.
     max_rounds : int
         Most rounds of EM.
     atoms : {"auto", "character"}
@@ -93,14 +94,16 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     tokens_ : Tokens
         The segmented text.
     words_ : polars.DataFrame
-        Every token type of the text; columns as in `kexue.words.word_table`. Made when it is
-        first asked for.
+        Every token type of the text, also blanks and, as the empty word, the ends of documents;
+        columns as in `kexue.words.word_table`. Made when it is first asked for.
     ledger_ : list of (str, float)
         Bits per character of the text, coded by the size of its alphabet, by its characters
-        and by its words, each code complete: every character and one symbol for the end of
-        each document.
+        and by its words: every character and one symbol for the end of each document, in
+        sample. The lexicon is not charged, so that ever longer words look ever cheaper: compare
+        neither methods nor prices by it. `kexue.words.pricing.description_lengths` charges it.
     penalty_ : float
-        The price per word that was used; of method ``"nvbe"``.
+        The price per word that was used; of method ``"nvbe"``. NaN if it was to be found in a
+        text without characters that join.
     n_rounds_ : int
         Rounds of EM until the segmentation stood still, or `max_rounds`.
 
@@ -217,6 +220,8 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         self, codes: np.ndarray, folded: np.ndarray
     ) -> tuple[UnigramTokenizer, np.ndarray, int]:
         self.__dict__.pop("penalty_", None)  # of an earlier fit by another method
+        if self.method == "nvbe":
+            self.penalty_ = float("nan" if self.penalty == "mdl" else self.penalty)
         joining = nvbe.joining_characters(self.atoms)
         cuts = token_cuts(codes, self.atoms)
         min_count = self.min_count
@@ -257,10 +262,8 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             lattice = nvbe.lattice(
                 folded, cuts, joining, max_length=self.max_length, memory=memory, n_jobs=n_jobs
             )
-            if isinstance(self.penalty, str):
+            if self.penalty == "mdl":
                 self.penalty_ = balanced_price(lattice, folded)
-            else:
-                self.penalty_ = float(self.penalty)
             return lattice.segment(self.penalty_), _whole
         longest: int = self.max_length
         given = not isinstance(self.min_pmi, str)

@@ -47,6 +47,7 @@ def balanced_price(lattice: Lattice, codes: np.ndarray) -> float:
 
     The first code of `description_lengths` pays in full for every word used once and stops
     too early; the second hardly pays and stops too late. The best price lies between them.
+    `PRICES` are tried, from 0 to -8.
 
     Parameters
     ----------

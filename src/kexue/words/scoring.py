@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate, pairwise
 
-from kexue._core import InputError
+from kexue._core import InputError, check_texts_argument
 
 
 def segmentation_score(
@@ -45,6 +45,9 @@ def segmentation_score(
     (0.5, 0.333, 0.4)
     """
     pred, gold = list(pred), list(gold)
+    for name, texts in (("pred", pred), ("gold", gold)):
+        for text in texts:
+            check_texts_argument(text, name=f"each text of {name}")
     if len(pred) != len(gold):
         raise InputError(f"pred has {len(pred)} texts and gold has {len(gold)}; give one for each")
     hits = n_pred = n_gold = boundary_hits = boundary_pred = boundary_gold = unseen = found = 0
