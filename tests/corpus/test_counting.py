@@ -297,3 +297,23 @@ def test_a_boundary_of_ones_own():
 def test_bad_input_is_answered_by_its_message(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_table_is_kept_until_the_next_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "table"
+    count_ngrams(["红楼梦"], 2).save(path)
+    (tmp_path / "link").symlink_to(path)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    for name in ("kexue.corpus._runs._sync", "pathlib.Path.rename"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(name, fail)
+            with pytest.raises(KeyboardInterrupt):
+                count_ngrams(["西游记"], 2).save(path)
+        assert NGramCounts.load(path).count("红楼") == 1
+        assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+    count_ngrams(["西游记"], 2).save(tmp_path / "link")
+    assert NGramCounts.load(path).count("西游") == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "table"]

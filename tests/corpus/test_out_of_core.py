@@ -471,3 +471,28 @@ def test_memory_is_kept(data, tmp_path):
 def test_the_longest_spans_have_no_boundary():
     text = "".join(chr(0x4E00 + i) for i in np.random.default_rng(0).integers(0, 9, 50_000))
     assert contents(count_ngrams([text], 8, memory=100_000)) == contents(count_ngrams([text], 8))
+
+
+def test_what_a_count_killed_at_its_end_has_left_is_removed(tmp_path):
+    texts = ["红楼梦", "西游记"] * 50
+
+    def end(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        count_ngrams(texts, 3, memory=1, workdir=tmp_path, progress=end)
+    (tmp_path / ".ngram-runs.removed").mkdir(exist_ok=True)
+    counts = count_ngrams(texts, 3, memory=1, workdir=tmp_path)
+    assert counts.count("红楼梦") == 50
+    assert [file.name for file in tmp_path.iterdir()] == ["ngrams"]
+
+
+def test_keys_of_several_words_are_merged_on_disk(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = ["".join(map(chr, 0x4E00 + rng.integers(0, 40, 60))) + "。红" for _ in range(60)]
+    texts += [text[:30] + text[31:] for text in texts]
+    whole = count_ngrams(texts, 8)
+    spilled = count_ngrams(texts, 8, memory=1, workdir=tmp_path)
+    for order in range(1, 9):
+        assert spilled.to_polars(order).equals(whole.to_polars(order))

@@ -91,3 +91,8 @@ def test_nothing_and_too_much():
     assert count_pairs([], n_tokens=3).nnz == 0
     with pytest.raises(InputError, match=r"below 2\*\*31, got 1000000000000"):
         count_pairs([0, 10**12])
+
+
+def test_ids_beyond_all_integers():
+    with pytest.raises(InputError, match=f"got {2**64 - 1}"):
+        count_pairs(np.array([0, 2**64 - 1, 1], np.uint64))

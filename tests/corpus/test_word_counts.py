@@ -442,3 +442,9 @@ def test_a_function_that_cannot_travel():
         count_words(["a b"], lambda text: text.split(), n_jobs=2)
     with pytest.raises(TypeError, match="must return an iterable of str, got None"):
         count_words(["a b"], lambda text: None)
+
+
+def test_every_character_there_is():
+    everything = "".join(map(chr, range(0xD800)))
+    assert count_words([everything], list).total == 0xD800
+    assert count_words(["a\nb", "c"], str.split)["b"] == 1

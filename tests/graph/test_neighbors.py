@@ -141,3 +141,8 @@ def test_nobody_to_be_near_to(X):
 def test_bad_input(X, arguments, message):
     with pytest.raises(InputError, match=message):
         knn_graph(X, **arguments)
+
+
+def test_exact_is_yes_or_no():
+    with pytest.raises(TypeError, match="exact must be a bool, got 'no'"):
+        knn_graph([[1.0, 0.0], [0.0, 1.0]], exact="no")

@@ -290,3 +290,16 @@ def test_english_without_blanks(data):
 @pytest.mark.parametrize(("penalty", "expected"), [(-3.0, -3.0), ("mdl", np.nan)])
 def test_a_price_without_anything_to_join(penalty, expected):
     np.testing.assert_equal(WordDiscoverer(penalty=penalty).fit(["the cat"]).penalty_, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        ({"min_count": 5}, ["红楼梦"]),
+        ({"penalty": "mdl", "min_count": 2}, ["红红红"]),
+        ({"method": "charlm", "min_count": 2}, ["红楼"]),
+    ],
+)
+def test_words_too_rare_leave_their_characters(options, texts):
+    model = WordDiscoverer(**options).fit(texts)
+    assert set(model.tokenizer_.words) == set("".join(texts))

@@ -376,3 +376,36 @@ def _bad_file(tmp_path, content):
 def test_bad_input_is_answered_by_its_message(call, error, message, tmp_path):
     with pytest.raises(error, match=message):
         call(tmp_path)
+
+
+def test_small_blocks_of_a_long_text_do_not_show(monkeypatch):
+    """Words of a few letters everywhere, so that every edge of a block is under some."""
+    rng = np.random.default_rng(0)
+    words = {
+        "".join(rng.choice(list("红楼梦"), n)): int(rng.integers(1, 99)) for n in (1, 2, 3, 4) * 9
+    }
+    tokenizer = UnigramTokenizer(words)
+    text = "".join(rng.choice(list("红楼梦"), 5000))
+    whole = tokenizer.tokenize(text)
+    for block in (3, 64, 1000):
+        monkeypatch.setattr("kexue.words._lexicon.BLOCK", block)
+        assert tokenizer.tokenize(text) == whole
+
+
+def test_tokens_keep_the_form_of_every_character():
+    tokenizer = UnigramTokenizer({"12": 3, "红楼": 2})
+    assert tokenizer.transform(["1２, 红楼", "１2"]) == [["1２", ",", " ", "红楼"], ["１2"]]
+
+
+def test_starts_of_nothing_and_of_a_text_without_an_end():
+    tokenizer = UnigramTokenizer({"红楼": 2})
+    assert tokenizer.token_starts(np.empty(0, np.uint32)).tolist() == [0]
+    assert tokenizer.token_starts(encode_text("红楼红楼红")).tolist() == [0, 2, 4, 5]
+    with pytest.raises(InputError, match="codes must be code points"):
+        tokenizer.token_starts(np.array([0x110001], np.uint32))
+
+
+def test_a_callable_is_asked_for_its_texts():
+    tokenizer = UnigramTokenizer({"红": 2})
+    texts = ["红", "", "\ud800"]
+    assert tokenizer.transform(lambda: texts) == tokenizer.transform(texts)

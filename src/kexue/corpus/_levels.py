@@ -50,7 +50,7 @@ class Level:
         yield from sorted(self.entropies.items())
 
     @classmethod
-    def load(cls, folder: Path, order: int, highest: int, mode: Literal["r"] | None) -> Level:
+    def load(cls, folder: Path, order: int, mode: Literal["r"] | None) -> Level:
         """Read the arrays of one order, mapped if `mode` is ``"r"``."""
         last, counts, children = (
             np.load(folder / f"{name}-{order}.npy", mmap_mode=mode)

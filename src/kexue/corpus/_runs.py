@@ -182,10 +182,12 @@ def _sort(words: np.ndarray) -> None:
     for word in reversed(range(words.shape[0])):
         # bits below and above those that differ need not be looked at
         differing = int(np.bitwise_or.reduce(words[word] ^ words[word, 0]))
+        if not differing:
+            continue
         low = (differing & -differing).bit_length() - 1
         n_bits = differing.bit_length() - low
-        width = -(-n_bits // max(1, -(-n_bits // DIGIT)))
-        for begin in range(low, differing.bit_length(), max(1, width)):
+        width = -(-n_bits // -(-n_bits // DIGIT))
+        for begin in range(low, differing.bit_length(), width):
             kernels.distribute(source, target, word, begin, width)
             source, target = target, source
     if source is not words:
@@ -278,11 +280,24 @@ def write_run(path: Path, blocks: Sequence[Run] | Iterator[Run], keys: Keys) -> 
 
 
 def publish(beside: Path, path: Path) -> None:
-    """Give a folder its name when all that is in it is on the disk, and the name too."""
+    """Give a folder its name when all that is in it is on the disk, and the name too.
+
+    A folder that has the name already loses it at the last moment, and has it again if that fails.
+    """
     for file in [*beside.iterdir(), beside]:
         _sync(file)
-    beside.rename(path)
+    replaced = beside.with_name(beside.name + ".replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if path.exists():
+        path.rename(replaced)
+    try:
+        beside.rename(path)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(path)
+        raise
     _sync(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

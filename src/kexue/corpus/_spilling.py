@@ -9,6 +9,7 @@ process at a time may use.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -119,10 +120,6 @@ def count_on_disk(
         beside.mkdir()
         write_levels(beside, merging.blocks(runs), spill.keys)
         describe(beside)
-        if table.exists():
-            replaced = folder / "replaced"
-            shutil.rmtree(replaced, ignore_errors=True)
-            table.rename(replaced)
         publish(beside, table)
         progress(2 * spill.size)
     return table
@@ -140,6 +137,12 @@ def check_workdir(folder: Path) -> None:
     table = folder / TABLE
     if table.exists() and not (table / DESCRIPTION).is_file():
         raise InputError(f"{table} exists and is not a table of n-grams; choose another workdir")
+
+
+def remove_runs(folder: Path) -> None:
+    """Remove what a count that was killed at its very end has left in its workdir."""
+    for name in (RUNS, f"{RUNS}.removed"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 @contextmanager
@@ -169,8 +172,12 @@ def _locked(lock: IO[bytes], folder: Path) -> Iterator[None]:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        # another process may have ended, and removed the file, since it was opened
+        held = os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name))
+    except (BlockingIOError, FileNotFoundError) as error:
         raise InputError(f"workdir {folder} is in use by another process") from error
+    if not held:
+        raise InputError(f"workdir {folder} is in use by another process")
     yield
 
 
@@ -205,7 +212,9 @@ class _Merging:
             for block in blocks:
                 yield block
                 self._done += int(block.counts.sum())
-                self._progress(spill.size + spill.size * self._done // self._all)
+                # all of it is done when the table has its name
+                done = spill.size + spill.size * self._done // self._all
+                self._progress(min(done, 2 * spill.size - 1))
 
     def merged(self, runs: Sequence[Path], folder: Path) -> Path:
         """Return the run that others are merged into."""

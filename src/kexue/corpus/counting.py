@@ -24,7 +24,7 @@ from kexue._core import (
 from kexue.corpus import _counting_kernels as kernels
 from kexue.corpus._levels import levels_in_memory
 from kexue.corpus._runs import Keys, count_run
-from kexue.corpus._spilling import TABLE, Spill, check_workdir, count_on_disk
+from kexue.corpus._spilling import TABLE, Spill, check_workdir, count_on_disk, remove_runs
 from kexue.corpus.executors import Executor, check_executor, n_workers
 from kexue.corpus.ngrams import FORMAT, NGramCounts, read_description, write_description
 from kexue.corpus.parallel import read_ahead
@@ -164,6 +164,7 @@ def count_code_points(
     if workdir is not None and resume:
         counts = _finished_before(Path(workdir), about, alphabet)
         if counts is not None:
+            remove_runs(Path(workdir))
             if progress is not None:
                 progress(2 * size, 2 * size)
             return _finished(counts, entropies, min_count, jobs)

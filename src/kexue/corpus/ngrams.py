@@ -289,13 +289,11 @@ class NGramCounts(Mapping[str, int]):
         InputError
             If there is something at `path` that is not such a folder.
         """
-        target = Path(path)
+        target = Path(path).resolve()  # of a link, what it leads to
         if target.exists() and not (target / DESCRIPTION).is_file():
             raise InputError(f"{target} exists and is not a table of n-grams; choose another path")
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside, old = (
-            target.with_name(f".{target.name}.{os.getpid()}.{what}") for what in ("new", "old")
-        )
+        beside = target.with_name(f".{target.name}.{os.getpid()}.new")
         beside.mkdir()
         try:
             np.save(beside / "alphabet.npy", self.alphabet)
@@ -304,12 +302,9 @@ class NGramCounts(Mapping[str, int]):
                     np.save(beside / f"{name}-{order}.npy", values)
             about = {"order": self.order, "total": self.total, "min_count": self.min_count}
             write_description(beside, about)
-            if target.exists():
-                target.rename(old)
             publish(beside, target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = True) -> NGramCounts:
@@ -333,10 +328,7 @@ class NGramCounts(Mapping[str, int]):
             if about["format"] != FORMAT:
                 raise KeyError("format")
             alphabet = np.load(folder / "alphabet.npy")
-            levels = [
-                Level.load(folder, order, about["order"], mode)
-                for order in range(1, about["order"] + 1)
-            ]
+            levels = [Level.load(folder, order, mode) for order in range(1, about["order"] + 1)]
             levels.insert(0, Level.root(levels[0].last.size))
             ends = [int(level.children[-1]) for level in levels]
             if ends != [*(level.last.size for level in levels[1:]), 0]:

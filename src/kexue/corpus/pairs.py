@@ -49,8 +49,8 @@ def count_pairs(
         Size of the vocabulary; None means the largest id + 1.
     memory : int or str
         Most bytes that the pairs of the stretches of text worked on may take, such as
-        ``"2GB"``; the matrix, 16 bytes for each distinct pair of a distance while it is made,
-        comes on top.
+        ``"2GB"``; the matrix comes on top, and while it is made about 60 bytes for each distinct
+        pair of a distance.
     n_jobs : int or None
         Threads or processes: None means 1, -1 all processors.
     executor : {"thread", "process", "dask"} or distributed.Client
@@ -80,12 +80,12 @@ def count_pairs(
         raise InputError(
             f"token_ids must be a 1-D integer array, got {ids.dtype} of shape {ids.shape}"
         )
-    ids = np.ascontiguousarray(ids, np.int64)
-    largest = int(ids.max(initial=-1))
+    largest = int(ids.max()) if ids.size else -1
     size = largest + 1 if n_tokens is None else check_int("n_tokens", n_tokens, minimum=1)
     if largest >= min(size, 2**31):
         bound = f"n_tokens={size}" if largest >= size else "2**31"
         raise InputError(f"token_ids must be below {bound}, got {largest}")
+    ids = np.ascontiguousarray(ids, np.int64)
     window = min(window, max(ids.size - 1, 0))
     counted: list[list[Run]] = [[] for _ in range(window)]
     stretches = _stretches(ids, window, budget, n_workers(executor, jobs, side_by_side=True))

@@ -183,7 +183,7 @@ def _as_documents(chunk: TextChunk) -> Documents:
     if (chunk.codes == separator).any():  # documents are not lines
         seen = np.zeros(DOCUMENT_END, bool)
         seen[chunk.codes[chunk.codes != DOCUMENT_END]] = True
-        separator = int(np.argmin(seen))
+        separator = _unseen(seen)
     codes = np.where(chunk.codes == DOCUMENT_END, np.uint32(separator), chunk.codes)
     # straight from the array: `decode_codes` would copy it twice
     text = str(codes.astype("<u4", copy=False).data, "utf-32-le")
@@ -249,9 +249,15 @@ def _strings(codes: np.ndarray, offsets: np.ndarray) -> pl.Series:
         return pl.Series([], dtype=pl.String)
     seen = np.zeros(DOCUMENT_END, bool)
     seen[codes] = True
-    separator = int(np.argmin(seen))  # a character that is in no word
+    separator = _unseen(seen)
     text = decode_codes(np.insert(codes, offsets[1:-1], separator))
     return pl.Series([text]).str.split(chr(separator)).explode()
+
+
+def _unseen(seen: np.ndarray) -> int:
+    """Return a character that is not among those seen; a surrogate is none."""
+    seen[0xD800:0xE000] = True
+    return int(np.argmin(seen))
 
 
 def _sorted(table: pl.DataFrame) -> pl.DataFrame:

@@ -23,6 +23,7 @@ _BLOCK = 256  # rows per task of a thread
 LEAST_APPROXIMATE = 10_000
 POINTS_PER_CELL = 64
 CELLS_LOOKED_AT = 32
+UNIT_ROUNDOFF = 2.0**-24  # of float32
 
 
 def knn_graph(
@@ -31,8 +32,9 @@ def knn_graph(
     min_similarity: float = 0.6,
     metric: str = "cosine",
     mutual: bool = False,
-    exact: bool = True,
     n_jobs: int | None = None,
+    *,
+    exact: bool = True,
 ) -> csr_array:
     """Return the directed graph from every vector to its most similar others.
 
@@ -49,12 +51,12 @@ def knn_graph(
     metric : {"cosine"}
     mutual : bool
         Keep only links that exist in both directions.
+    n_jobs : int, optional
+        Threads: None means 1, -1 all processors. An exact result does not depend on it.
     exact : bool
         False compares each of 10,000 vectors or more with those in cells near it only, and so
         misses some neighbours, about 3 of 100; it takes time in proportion to n**1.5 instead of
         n**2.
-    n_jobs : int, optional
-        Threads: None means 1, -1 all processors. An exact result does not depend on it.
 
     Returns
     -------
@@ -76,9 +78,12 @@ def knn_graph(
     check_choice("metric", metric, ("cosine",))
     k = check_int("n_neighbors", n_neighbors, minimum=1)
     least = check_float("min_similarity", min_similarity, minimum=0, maximum=1)
+    if not isinstance(exact, bool | np.bool_):
+        raise TypeError(f"exact must be a bool, got {exact!r}")
     jobs = effective_jobs(n_jobs)
     vectors = _checked_vectors(X)
     n = vectors.shape[0]
+    exact = bool(exact) or n < LEAST_APPROXIMATE
     k = min(k, n - 1)
     present, vectors = _scaled(vectors)
     if present.size < 2:
@@ -154,7 +159,7 @@ def _best_members(
     width = min(n_groups, k + max(8, k // 8))
     candidates = _nearest(unit, width, exact, jobs)
     # what rounding to float32 may cost a cosine; nothing is looked up again if not exact
-    slack = 1e-5 if exact else -np.inf
+    slack = (vectors.shape[1] + 4) * UNIT_ROUNDOFF if exact else -np.inf
     columns = np.empty((n_groups, k), np.int64)
     cosines = np.empty((n_groups, k))
     counts = np.empty(n_groups, np.int64)
@@ -179,7 +184,7 @@ def _nearest(unit: NDArray[Any], width: int, exact: bool, jobs: int) -> NDArray[
     vectors = np.ascontiguousarray(unit, np.float32)
     # on unit vectors the inner product is the cosine
     index: Any = faiss.IndexFlatIP(dim)
-    if not exact and rows >= LEAST_APPROXIMATE:
+    if not exact:
         cells = round(4 * rows**0.5)
         index = faiss.IndexIVFFlat(index, dim, cells, faiss.METRIC_INNER_PRODUCT)
         index.cp.min_points_per_centroid = 1  # or it prints a warning

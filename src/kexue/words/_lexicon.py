@@ -213,6 +213,8 @@ class Lexicon:
     def _segment_part(
         self, codes: np.ndarray, bounds: np.ndarray, label: np.ndarray
     ) -> Segmentation:
+        if bounds.size == 1:
+            return Segmentation(bounds.astype(np.int64), np.empty(0, np.int32), np.zeros(1, int))
         symbols, begins, ends, count = self._read(codes, bounds)
         lengths = np.empty(count, np.int32)
         nodes = np.empty(count, np.uint32)

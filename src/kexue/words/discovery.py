@@ -84,8 +84,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     memory : int or str
         Most bytes for counting, see `kexue.corpus.count_ngrams`.
     n_jobs : int or None
-        Threads for counting: None means 1, -1 all processors. The result does not depend
-        on it.
+        Threads: None means 1, -1 all processors. The result does not depend on it.
 
     Attributes
     ----------
@@ -214,7 +213,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     def transform(self, texts: Any) -> list[list[str]]:
         """Return the words of each text."""
         check_is_fitted(self, "tokenizer_")
-        return self.tokenizer_.transform(texts)
+        return self.tokenizer_.transform(texts, n_jobs=self.n_jobs)
 
     def _discover(
         self, codes: np.ndarray, folded: np.ndarray
@@ -237,7 +236,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             tokenizer = UnigramTokenizer.from_spans(
                 *words, atoms=self.atoms, normalize=self.normalize
             )
-            found = tokenizer.segment(codes)
+            found = tokenizer.segment(codes, n_jobs=self.n_jobs)
             if rounds == self.max_rounds:
                 break
             rounds += 1
@@ -321,6 +320,8 @@ def enough(types: Spans, joining: np.ndarray, min_count: int) -> Spans:
     symbols, offsets, counts = types
     joined = (np.diff(offsets) > 1) & joining[symbols[offsets[:-1]]]
     kept = np.flatnonzero(~joined | (counts >= min_count))
+    if not kept.size:  # then their characters, since a lexicon cannot be empty
+        return symbols, np.arange(symbols.size + 1), np.repeat(counts, np.diff(offsets))
     return *spans.gather_spans(symbols, offsets, kept), counts[kept]
 
 

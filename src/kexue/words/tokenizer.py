@@ -353,12 +353,14 @@ class UnigramTokenizer:
         """
         return self.segment(codes).starts
 
-    def segment(self, codes: np.ndarray) -> Segmentation:
+    def segment(self, codes: np.ndarray, *, n_jobs: int | None = None) -> Segmentation:
         """Return where tokens begin and the word of each, of `lexicon`; as `token_starts`."""
+        if codes.size and codes.max() > DOCUMENT_END:
+            raise InputError(f"codes must be code points or DOCUMENT_END, got {codes.max()}")
         bounds = np.append(0, np.flatnonzero(codes == DOCUMENT_END) + 1)
         if bounds[-1] != codes.size:  # the last document has no mark at its end
             bounds = np.append(bounds, codes.size)
-        return self._lexicon.segment(codes, bounds)
+        return self._lexicon.segment(codes, bounds, effective_jobs(n_jobs))
 
     def to_hf(self) -> tokenizers.Tokenizer:
         """Return a tokenizer of Hugging Face's `tokenizers` that does the same.
@@ -428,8 +430,10 @@ def _codes_of(text: str) -> np.ndarray:
 def _batches(texts: Iterable[str], n_jobs: int) -> Iterator[list[str]]:
     """Yield some texts at a time; a call of the kernel costs more than a short text."""
     check_texts_argument(texts)
-    if callable(texts) or isinstance(texts, Path):
+    if isinstance(texts, Path):
         texts = as_texts(texts)
+    elif callable(texts):
+        texts = texts()
     batch: list[str] = []
     size = 0
     for index, text in enumerate(texts):
