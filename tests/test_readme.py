@@ -78,6 +78,7 @@ def test_the_examples_run(name, tmp_path, monkeypatch):
         "texts": texts,
         "adjacency": sparse.csr_array(np.ones((6, 6)) - np.eye(6)),
         "tokenized_documents": [text.split() for text in texts],
+        "other_documents": [["a", "word"]],
     }
     examples = blocks(name, "python")
     assert len(examples) == 7

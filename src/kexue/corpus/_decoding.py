@@ -257,9 +257,9 @@ def _read_streams(file: BinaryIO, size: int, new: Callable[[], Any]) -> Iterator
             data, began = b"", True
             if stream.eof:
                 data, stream, began = stream.unused_data, new(), False
-        if len(held) >= size:
-            yield bytes(held)
-            held.clear()
+        for begin in range(0, len(held) - size + 1, size):
+            yield bytes(held[begin : begin + size])
+        del held[: len(held) // size * size]
     if began:
         raise EOFError("the last stream has no end")
     if held:
