@@ -78,7 +78,7 @@ class Lexicon:
     Attributes
     ----------
     symbols, offsets, counts : arrays
-        The distinct words, like the parameters.
+        The distinct words, like the parameters, most frequent first.
     total : int
     costs : int64 array of shape (n_words,)
         In units of 2**-24 bit.
@@ -99,9 +99,12 @@ class Lexicon:
         normalize: str | None,
     ) -> None:
         ids, first = spans.encode_spans(codes, starts)
-        self.counts = np.bincount(ids, counts).astype(np.int64)
+        added = np.bincount(ids, counts).astype(np.int64)
+        # what is often looked at together then lies together
+        by_count = np.argsort(-added, kind="stable")
+        self.counts = added[by_count]
         self.total = int(self.counts.sum())
-        self.symbols, self.offsets = spans.gather_spans(codes, starts, first)
+        self.symbols, self.offsets = spans.gather_spans(codes, starts, first[by_count])
         self.costs = np.round(-np.log2(self.counts / self.total) / COST_UNIT).astype(np.int64)
         self.unknown = round(np.log2(2 * self.total) / COST_UNIT)
         self.alphabet, self._table = reading_table(self.symbols, normalize)

@@ -435,12 +435,16 @@ def _batches(texts: Iterable[str], n_jobs: int) -> Iterator[list[str]]:
     elif callable(texts):
         texts = texts()
     batch: list[str] = []
-    size = 0
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{index}] must be str, got {type(text).__name__}")
-        batch.append(text)
-        size += len(text)
+    size = index = 0
+    iterator = iter(texts)
+    while some := list(itertools.islice(iterator, 64)):
+        if set(map(type, some)) != {str}:
+            for place, text in enumerate(some, index):
+                if not isinstance(text, str):
+                    raise TypeError(f"texts[{place}] must be str, got {type(text).__name__}")
+        batch += some
+        index += len(some)
+        size += sum(map(len, some))
         if size >= BATCH * n_jobs:
             yield batch
             batch, size = [], 0
