@@ -13,30 +13,29 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    LINE,
+    ORANGE,
+    PAPER,
+    RED,
+    ROOT,
+    SOFT,
+    heading,
+    styled,
+)
 from benchmarks.gaussian import exact
 from benchmarks.gaussian.bench_distances import our_ways, peers
 from kexue.gaussian import Gaussian, geodesic
 
-ROOT = Path(__file__).resolve().parents[2]
 CONDITION = 1e4
 CHANGES = np.geomspace(1e-8, 10**-0.5, 16)
 SEEDS = range(5)
 FLOOR = 2.0**-53  # of a relative error: what is less is drawn there
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
-# those of src/kexue/_core/page.css
-PAPER, LINE, SOFT, INK = "#fdfcf9", "#d9d4c8", "#5f5b53", "#1d1b18"
-BLUE, ORANGE, RED, GREEN, SKY = "#1f5fa8", "#e39a1f", "#c9502b", "#0e8a6a", "#67b3de"
-FAMILIES = ("Liberation Sans", "Arial", "DejaVu Sans", "Noto Sans CJK SC")
-FONT = {
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": SOFT,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-}
+SKY = "#67b3de"
 # name in the panel: distance, part of the peer's name, colour, marker
 CURVES = {
     "W2², SciPy's sqrtm": ("W2^2", "sqrtm", RED, "s"),
@@ -51,15 +50,8 @@ EXTENT = (-4.2, 4.2, -5.1, 5.1)
 
 
 def main(path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.font_manager import get_font_names
-
     curves = errors()
-    known = set(get_font_names())
-    with plt.rc_context({**FONT, "font.family": [name for name in FAMILIES if name in known]}):
+    with styled() as plt:
         figure = plt.figure(figsize=(9.6, 4.3), facecolor=PAPER)
         left = figure.add_gridspec(
             3, 5, left=0.075, right=0.545, bottom=0.075, top=0.845, wspace=0.06, hspace=0.09
@@ -208,17 +200,6 @@ LABELS = {
     "W2², kexue": (1e-4, 0, -12, "center"),
     "KL, kexue": (1e-4, 0, 12, "center"),
 }
-
-
-def heading(axes: Any, title: str, subtitle: str) -> None:
-    for text, height, style in (
-        (title, 26, {"fontsize": 11, "fontweight": "bold"}),
-        (subtitle, 11, {"color": SOFT, "fontsize": 8}),
-    ):
-        axes.annotate(
-            text, (0, 1), (0, height), "axes fraction", "offset points",
-            annotation_clip=False, **style,
-        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -96,6 +96,15 @@ DocumentsOption = Annotated[Documents, typer.Option(help="What one document is."
 Errors = Annotated[str, typer.Option(help="What to do about undecodable bytes: strict or replace.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of the files.")]
 MaxLength = Annotated[int, typer.Option(help="Longest word in scripts without blanks, 1 to 8.")]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Folder of an atlas, or a tokenizer.json.",
+        show_default="words are discovered",
+    ),
+]
 Memory = Annotated[str, typer.Option(help="Most memory for counting.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Threads; -1 means all processors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no ledger.")]
@@ -307,15 +316,7 @@ def parse(
             show_default="the text itself",
         ),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder of an atlas, or a tokenizer.json.",
-            show_default="words are discovered",
-        ),
-    ] = None,
+    model: Model = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Print the templates, most bits saved first.")
     ] = False,
@@ -363,15 +364,7 @@ def word_vectors(
             "in word2vec's format).",
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder of an atlas, or a tokenizer.json.",
-            show_default="words are discovered",
-        ),
-    ] = None,
+    model: Model = None,
     blanks: Annotated[
         bool, typer.Option("--blanks", help="Words are what stands between blanks.")
     ] = False,

@@ -399,8 +399,7 @@ class JoSE(TransformerMixin, BaseEstimator):
             "words_per_second": self.words_per_second_,
             "seed": self._seed,
         }
-        words = list(map(str, self.words_)) if isinstance(self.words_, list) else None
-        spelled = json.dumps(words if words is not None else self.words_.tolist())
+        spelled = json.dumps(self._plain(self.words_))
         tensors = {
             "words": np.frombuffer(spelled.encode(), np.uint8),
             "counts": self.counts_,
