@@ -34,8 +34,8 @@ def measure(data: Path) -> Iterator[Row]:
     JoSE(8, epochs=1, deterministic=True, random_state=0).fit(tiny)
     note = (
         f"{len(news.documents):,} messages, dimension 100, window 5, one epoch each; our reading "
-        "of the lists is left out, theirs of the file is not; quality is in the rows below. First call, compiling or "
-        f"loading kernels: {compile_seconds:.1f} s."
+        "of the lists is left out, theirs of the file is not; quality is in the rows below. First "
+        f"call, compiling or loading kernels: {compile_seconds:.1f} s."
     )
     one = _words_per_second(lambda: JoSE(epochs=1, random_state=0), news.documents)
     two = _words_per_second(lambda: JoSE(epochs=1, random_state=0, n_jobs=2), news.documents)
