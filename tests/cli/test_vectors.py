@@ -92,6 +92,16 @@ def test_bad_options(corpus, tmp_path, monkeypatch, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("end", [b"\n", b" \n", b"\r\n"])
+def test_ends_of_lines(tmp_path, end):
+    """word2vec's own program writes a blank after every number."""
+    path = tmp_path / "other.vec"
+    path.write_bytes(end.join([b"2 3", b"a 1 2 3", b"\xc3\xa9 4 5 6", b""]))
+    words, vectors = read_word_vectors(path)
+    assert words == ["a", "\u00e9"]
+    assert vectors.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -99,6 +109,12 @@ def test_bad_options(corpus, tmp_path, monkeypatch, arguments, message):
         (b"\n", "line 1: no text of word2vec's format"),
         (b"nothing of the kind\n", "line 1: no text of word2vec's format"),
         (b"99 3\na 1 2 3\n", "line 3: no text of word2vec's format"),
+        (b"2 0\na\nb\n", "line 1: no text of word2vec's format"),
+        (b"-1 3\na 1 2 3\n", "line 1: no text of word2vec's format"),
+        (b"1 3\na 1\n", "line 2: no text of word2vec's format"),
+        (b"1 3\na 1 2 nan\n", "line 2: no text of word2vec's format"),
+        (b"1 3\na 1 2 3 4\n", "line 2: no text of word2vec's format"),
+        (b"1 3\na 1 2 3\nb 1 2 3\n", "line 3: no text of word2vec's format"),
     ],
 )
 def test_no_word_vectors(tmp_path, content, message):

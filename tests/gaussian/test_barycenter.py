@@ -67,6 +67,27 @@ def test_of_two_it_is_on_the_geodesic(make):
     np.testing.assert_allclose(middle.cov, geodesic(p, q, 0.75).cov, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float32, 1e-12), (np.float32, 1e12), (np.float64, 1e-90)]
+)
+def test_sizes_whose_squares_leave_the_range(make, dtype, size):
+    """Where it would stop at the first step, 0.6 % or 2 % away."""
+    p, q = make("factor", seed=1, n=4), make("factor", seed=2, n=4)
+    expected = barycenter([p, q]).cov
+    scaled = [
+        Gaussian.from_factor(
+            like((np.asarray(g.mean) * 0).astype(dtype), g.mean),
+            like((np.asarray(g.factor) * size).astype(dtype), g.mean),
+        )
+        for g in (p, q)
+    ]
+    found = barycenter(scaled)
+    factor = np.asarray(found.factor, np.float64) / size
+    assert found.mean.dtype == scaled[0].mean.dtype
+    tolerance = 1e-4 if dtype == np.float32 else 1e-10
+    np.testing.assert_allclose(factor @ factor.T, expected, atol=tolerance)
+
+
 @pytest.mark.peer
 def test_pot_comes_near(make):
     ot = pytest.importorskip("ot")
@@ -89,6 +110,8 @@ def test_singular_ones(library):
     np.testing.assert_allclose(middle.cov, np.eye(2) / 4, atol=1e-12)
     one = barycenter([line])
     np.testing.assert_allclose(one.cov, line.cov, atol=1e-14)
+    point = Gaussian.full(zero, library(np.zeros((2, 2))))
+    np.testing.assert_array_equal(barycenter([point, point]).cov, 0)
 
 
 def test_a_batch_is_a_sequence(make, form):
@@ -108,6 +131,8 @@ def test_bad_weights_are_named(weights):
 def test_bad_input_is_named():
     with pytest.raises(InputError, match="gaussians must not be empty"):
         barycenter([])
+    with pytest.raises(InputError, match="gaussians must not be empty"):
+        barycenter(Gaussian.full(np.zeros((3, 2)), np.eye(2))[:0])
     with pytest.raises(InputError, match=r"one batch of one dimension, got batch shape \(\)"):
         barycenter(Gaussian.diag([0.0], [1.0]))
     with pytest.raises(TypeError, match="gaussians must be of type Gaussian, got float"):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -12,6 +13,11 @@ from sklearn.datasets import load_digits
 
 from kexue._core import InputError
 from kexue.gaussian import Gaussian, bhattacharyya, hellinger, jeffreys, kl, wasserstein2
+from kexue.gaussian._covariances import Full
+from kexue.gaussian._linalg import excess
+from kexue.gaussian._low_rank import curvature
+from kexue.gaussian._pairs import DensePair, as_pair
+from kexue.gaussian.bhattacharyya import _middle_factor
 
 DIVERGENCES = (kl, bhattacharyya)
 DISTANCES = (kl, bhattacharyya, wasserstein2)
@@ -131,6 +137,22 @@ def test_diagonal_and_low_rank_is_its_matrix_near_and_far(dense, exact):
             value = distance(p, q)
             rel = 1e-12 + 1e-15 / change
             assert value == pytest.approx(distance(dense(p), dense(q)), rel=rel), (change, name)
+
+
+@pytest.mark.parametrize("concentrated", [True, False])
+def test_the_quadrature_is_exact_as_far_as_it_is_used(exact, concentrated):
+    """Up to a change of one variance by two thirds, or of all by a fifth."""
+    rng = np.random.default_rng(6)
+    mean, factor = np.zeros(8), rng.integers(-8, 9, (8, 2)) / 8
+    first = rng.integers(4, 9, 8) / 4.0
+    # few binary digits, so that the matrices are not rounded
+    apart = np.eye(8)[3] * first * 0.6875 if concentrated else 0.1875 * first
+    p, q = (Gaussian.lowrank(mean, diag, factor) for diag in (first, first + apart))
+    assert 0.1 < float(curvature(as_pair(p, q), 0.5)) < 0.25
+    covs = [np.diag(diag) + factor @ factor.T for diag in (first, first + apart)]
+    for distance, name in ((kl, "kl"), (bhattacharyya, "bhattacharyya")):
+        truth = getattr(exact, name)(mean, covs[0], mean, covs[1])
+        assert exact.relative_error(distance(p, q), truth) < 1e-14, name
 
 
 def test_near_isotropic_and_low_rank_keep_their_digits(exact):
@@ -255,6 +277,20 @@ def test_pot_has_no_distance_of_singular_ones():
     assert not abs(theirs - wasserstein2(*(Gaussian.from_factor(zero, f) for f in factors))) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_excess_over_a_logarithm_has_all_digits(library, dtype):
+    """On both sides of where the series ends."""
+    sizes = np.concatenate([np.geomspace(1e-15, 0.124, 60), [0.1249, 0.1251, 0.2]])
+    t = np.concatenate([sizes, -sizes]).astype(dtype)
+    found = np.asarray(excess(library(t), library(np.log1p(t))), np.float64)
+    with mp.workdps(60):
+        expected = [mp.mpf(float(x)) - mp.log(1 + mp.mpf(float(x))) for x in t]
+        errors = [abs(mp.mpf(float(a)) / b - 1) for a, b in zip(found, expected, strict=True)]
+    eps = np.finfo(dtype).eps
+    assert max(errors) < 32 * eps
+    assert max(e for e, x in zip(errors, t, strict=True) if abs(x) < 0.125) < 4 * eps
+
+
 def test_the_two_ways_agree_where_they_meet(exact):
     """Sizes of the change around the one at which the form without eigenvalues takes over."""
     mean = np.linspace(-0.1, 0.1, 20)
@@ -268,6 +304,18 @@ def test_the_two_ways_agree_where_they_meet(exact):
             error = exact.relative_error(distance(p, q), truth(mean, first, -mean, second))
             assert error < 1e-11
     assert sides == {True, False}
+
+
+def test_the_middle_of_two_where_rounding_spoils_their_sum(library):
+    """Matrices that lost what their factors still hold."""
+    rng = np.random.default_rng(7)
+    factors = np.tril(rng.normal(size=(2, 4, 4)))
+    lost = library(np.zeros((4, 4)))
+    first, second = (Full(lost, library(f), np.int64(4), 1e-15, True) for f in factors)
+    middle = np.asarray(_middle_factor(DensePair(library(np.zeros(4)), lost, first, second)))
+    np.testing.assert_array_equal(middle, np.tril(middle))
+    expected = sum(f @ f.T for f in factors) / 2
+    np.testing.assert_allclose(middle @ middle.T, expected, atol=1e-14)
 
 
 def test_the_ways_of_wasserstein_agree_where_they_meet(exact):
@@ -342,6 +390,18 @@ def test_two_lines_across(library):
         assert float(wasserstein2(p, q)) == pytest.approx(2**0.5, rel=1e-15)
         assert float(kl(p, q)) == float(bhattacharyya(p, q)) == float(jeffreys(p, q)) == np.inf
         assert float(hellinger(p, q)) == 1
+
+
+def test_points(library, capfd):
+    """Covariances of 0; LAPACK would complain of empty matrices on its own."""
+    zero, cov = library(np.zeros(2)), library(np.zeros((2, 2)))
+    here = Gaussian.full(zero, cov)
+    there = Gaussian.full(library(np.array([3.0, 4.0])), cov)
+    for distance in ALL:
+        assert float(distance(here, here)) == 0
+    assert float(wasserstein2(here, there)) == 5
+    assert float(kl(here, there)) == float(bhattacharyya(here, there)) == np.inf
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("as_factors", [True, False])

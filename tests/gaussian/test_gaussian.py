@@ -76,6 +76,24 @@ def test_batches_are_taken_apart_and_put_together(make, form):
         np.testing.assert_allclose(densities[2, 1], one.score_samples(points))
 
 
+def test_an_index_takes_parts_of_the_batch_alone(make, form):
+    batch = make(form, seed=4, batch=(3, 2))
+    np.testing.assert_array_equal(batch[..., 1].mean, batch.mean[:, 1])
+    np.testing.assert_allclose(batch[..., 1].cov, batch.cov[:, 1])
+    assert batch[1:].batch_shape == (2, 2)
+    assert batch[None].batch_shape == (1, 3, 2)
+    assert [one.batch_shape for one in batch[0]] == [(), ()]
+    with pytest.raises(IndexError):
+        batch[0, 0, 0]
+
+
+def test_an_empty_batch(library):
+    empty = library(np.zeros((0, 2))), library(np.zeros((0, 2, 2)))
+    assert Gaussian.diag(empty[0], empty[0]).batch_shape == (0,)
+    assert Gaussian.full(*empty).entropy().shape == (0,)
+    assert Gaussian.lowrank(empty[0], 1.0, empty[1]).batch_shape == (0,)
+
+
 def test_forms_that_differ_stack_to_matrices():
     p, q = Gaussian.diag([0.0, 1.0], [1.0, 2.0]), Gaussian.full([0.0, 0.0], [[2.0, 1], [1, 2.0]])
     assert repr(Gaussian.stack([p, q])) == "Gaussian(batch=(2,), dim=2, full)"
@@ -97,7 +115,28 @@ def test_type_of_number_is_kept_and_the_wider_one_wins():
     assert Gaussian.lowrank([0, 0], 1, [[1], [0]]).cov.tolist() == [[2, 0], [0, 1]]
 
 
+def test_points_take_the_type_of_the_gaussian(make):
+    for kind in NON_SINGULAR:
+        single = make(kind, seed=2, dtype=np.float32)
+        points = np.random.default_rng(0).normal(size=(5, 12))
+        found = single.score_samples(as_like(points, single))
+        assert found.dtype == single.mean.dtype
+        expected = make(kind, seed=2).score_samples(as_like(points, single))
+        np.testing.assert_allclose(found, expected, rtol=1e-2)
+        whole = single.score_samples(as_like(np.zeros((5, 12), np.int64), single))
+        assert whole.dtype == single.mean.dtype
+
+
 # --- fit
+
+
+def test_the_mean_of_many_samples_in_single_precision(library):
+    """A running sum of float32 had lost 2.6 of this mean, and made a variance of 8."""
+    X = (np.random.default_rng(0).normal(size=(400_000, 3)) + 1000).astype(np.float32)
+    gaussian = Gaussian.fit(library(X))
+    assert "float32" in str(gaussian.mean.dtype)
+    np.testing.assert_allclose(gaussian.mean, X.mean(0, dtype=float), atol=1e-4)
+    np.testing.assert_allclose(gaussian.cov, np.cov(X.T, dtype=float), atol=1e-3)
 
 
 @pytest.mark.parametrize("n_samples", [8, 9, 200])
@@ -157,6 +196,10 @@ BAD = {
     "asymmetric": (
         lambda: Gaussian.full(np.zeros(2), [[1.0, 0.5], [0.4, 1.0]]),
         "cov must be symmetric, got entries that differ by 0.1 from",
+    ),
+    "asymmetric beside a larger one": (
+        lambda: Gaussian.full(np.zeros(2), [1e9 * np.eye(2), [[1.0, 0.5], [0.4, 1.0]]]),
+        "entries that differ by 0.1 from their mirror images, beside a largest of 1$",
     ),
     "negative eigenvalue": (
         lambda: Gaussian.full(np.zeros(2), [[1.0, 2.0], [2.0, 1.0]]),
@@ -236,9 +279,31 @@ def test_a_singular_matrix_has_no_gradient():
         Gaussian.full(torch.zeros(2, dtype=torch.float64), cov)
 
 
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_rounding_does_not_raise_the_rank(library, n):
+    """Of products of which rounding makes some that Cholesky takes for regular."""
+    rng, passed = np.random.default_rng(0), 0
+    zero = library(np.zeros(n))
+    for _ in range(50):
+        factor = rng.normal(size=(n, n - 1))
+        cov = factor @ factor.T
+        rank = (np.linalg.eigvalsh(cov) > n * 2**-52 * np.linalg.eigvalsh(cov)[-1]).sum()
+        assert Gaussian.full(zero, library(cov)).rank == rank
+        assert rank == n - 1
+        square = np.hstack([factor, factor[:, :1]])
+        assert Gaussian.from_factor(zero, library(square)).rank == n - 1
+        try:
+            passed += bool(np.linalg.cholesky(cov).any())
+        except np.linalg.LinAlgError:
+            continue
+    assert passed > 5
+
+
 def test_small_negative_eigenvalues_are_rounding():
     cov = np.diag([1.0, -1e-17])
     assert Gaussian.full(np.zeros(2), cov).rank == 1
     assert Gaussian.full(np.zeros(2), np.diag([1.0, -1e-4]), rcond=1e-3).rank == 1
+    for rcond, rank in ((0.3, 2), (0.5, 1)):
+        assert Gaussian.full(np.zeros(2), np.diag([1.0, 0.4]), rcond=rcond).rank == rank
     with pytest.raises(InputError, match="no negative eigenvalue"):
         Gaussian.full(np.zeros(2), np.diag([1.0, -1e-4]))

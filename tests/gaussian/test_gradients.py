@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from kexue.gaussian import Gaussian, bhattacharyya, fid, hellinger, jeffreys, kl, wasserstein2
+from kexue.gaussian import (
+    Gaussian,
+    bhattacharyya,
+    fid,
+    geodesic,
+    hellinger,
+    jeffreys,
+    kl,
+    transport_map,
+    wasserstein2,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -105,8 +115,6 @@ def test_with_repeated_eigenvalues(name, scale):
 
 
 def test_of_wasserstein_is_the_identity_less_the_map():
-    from kexue.gaussian import transport_map
-
     parts = arguments("full", 4), arguments("full", 5)
     p, q = (FORMS["full"][1](*part) for part in parts)
     cov = p.cov.detach().requires_grad_()
@@ -114,6 +122,66 @@ def test_of_wasserstein_is_the_identity_less_the_map():
     (gradient,) = torch.autograd.grad(wasserstein2(p, q, squared=True), [cov])
     expected = torch.eye(3, dtype=torch.float64) - transport_map(p, q).matrix
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["full", "factor", "cholesky", "thin factor"])
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+def test_of_a_geodesic(form, t):
+    first, second = arguments(form, 6), arguments(form, 7)
+    make = FORMS[form][1]
+
+    def middle(*parts):
+        found = geodesic(make(*parts[: len(first)]), make(*parts[len(first) :]), t)
+        return found.mean, found.cov
+
+    assert torch.autograd.gradcheck(middle, (*first, *second), eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+def test_of_a_geodesic_to_a_plane():
+    """Of which the rotation is not unique, and the way is."""
+    torch.manual_seed(10)
+    square, thin = (torch.randn(5, r, dtype=torch.float64, requires_grad=True) for r in (5, 2))
+    zero = torch.zeros(5, dtype=torch.float64)
+
+    def middle(a, b):
+        return geodesic(Gaussian.from_factor(zero, a), Gaussian.from_factor(zero, b), 0.3).cov
+
+    assert torch.autograd.gradcheck(middle, (square, thin), eps=1e-6, atol=1e-6, rtol=1e-5)
+    # the same plane by more columns than it has dimensions, whose singular values are rounding
+    wide = thin.detach() @ torch.linalg.qr(torch.randn(5, 2, dtype=torch.float64))[0].T
+    weights = torch.randn(5, 5, dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad((middle(square, b) * weights).sum(), [square])[0] for b in (wide, thin)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("form", ["full", "factor", "cholesky"])
+def test_of_a_map(form):
+    first, second = arguments(form, 8), arguments(form, 9)
+    make = FORMS[form][1]
+
+    def matrix(*parts):
+        return transport_map(make(*parts[: len(first)]), make(*parts[len(first) :])).matrix
+
+    with torch.no_grad():
+        expected = matrix(*first, *second)
+    torch.testing.assert_close(matrix(*first, *second), expected, rtol=1e-9, atol=1e-9)
+    assert torch.autograd.gradcheck(matrix, (*first, *second), eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_of_ways_between_equal_eigenvalues(scale):
+    """Where the derivatives of singular vectors are not defined, and that of the way is."""
+    zero, one = torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    cov = (scale**2 * one).requires_grad_()
+    middle = geodesic(Gaussian.full(zero, one), Gaussian.full(zero, cov), 0.25).cov
+    (gradient,) = torch.autograd.grad(middle.trace(), [cov])
+    # of ((3 + s) / 4)^2 with s^2 the variance
+    torch.testing.assert_close(gradient, (3 + scale) / 16 / scale * one)
+    matrix = transport_map(Gaussian.full(zero, one), Gaussian.full(zero, cov)).matrix
+    (gradient,) = torch.autograd.grad(matrix.trace(), [cov])
+    torch.testing.assert_close(gradient, one / (2 * scale))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -2,9 +2,13 @@
 
 import tracemalloc
 
+import mpmath as mp
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kexue._core import InputError
 from kexue.gaussian import (
@@ -48,6 +52,29 @@ def test_near_diagonals_keep_their_digits(metric):
     np.testing.assert_allclose(found, METRICS[metric](ps, ps, pairwise=True), rtol=1e-7)
     assert (np.diag(found) == 0).all()
     assert (found >= 0).all()
+
+
+@METRIC
+def test_clusters_far_from_their_centre(metric):
+    """Products of 1e10, of which distances of about 1 are left."""
+    rng = np.random.default_rng(4)
+    mean = rng.normal(size=(40, 6)) + np.where(np.arange(40) < 20, 1e5, -1e5)[:, None]
+    ps = Gaussian.diag(mean, rng.uniform(0.5, 2, (40, 6)))
+    found = pairwise_distances(ps, metric=metric)
+    np.testing.assert_allclose(found, METRICS[metric](ps, ps, pairwise=True), rtol=1e-12)
+
+
+@pytest.mark.parametrize("change", [0.12, -0.12, 0.13, 1e-3])
+def test_one_variance_of_many(change):
+    """A divergence of which the products leave little, with one change just within the series."""
+    var = np.ones((2, 400))
+    var[0, 7] += change
+    found = pairwise_distances(Gaussian.diag(np.zeros(400), var))[0, 1]
+    with mp.workdps(60):
+        expected = (mp.mpf(var[0, 7]) - 1 - mp.log(mp.mpf(var[0, 7]))) / 2
+        error = abs(found / expected - 1)
+    # beyond the series a rounding of 1e-16 is left of numbers of 0.1
+    assert error < (1e-14 if abs(change) > 0.125 else 1e-15)
 
 
 @METRIC
@@ -124,6 +151,36 @@ def test_a_sequence_of_gaussians():
     assert (found[~np.eye(10, dtype=bool)] > 1).all()
 
 
+@pytest.mark.slow
+def test_newsgroups_on_one_subject_are_near(data):
+    """What the page says of them."""
+    table = pl.read_parquet(data("newsgroups/20news_bydate.parquet"))
+    bodies = [text.partition("\n\n")[2] for text in table["text"]]
+    weights = TfidfVectorizer(min_df=5, max_df=0.5, sublinear_tf=True, stop_words="english")
+    svd = TruncatedSVD(30, random_state=0)
+    X, groups = svd.fit_transform(weights.fit_transform(bodies)), table["group"].to_numpy()
+    names = sorted(set(groups))
+    found = pairwise_distances(
+        [Gaussian.fit(X[groups == name], shrinkage="oas") for name in names],
+        metric="bhattacharyya",
+    )
+    np.fill_diagonal(found, np.nan)
+    computers = np.array([name.startswith("comp.") for name in names])
+    assert computers[np.nanargmin(found[computers], axis=1)].all()
+    assert np.nanmean(found[computers][:, computers]) == pytest.approx(2.0, abs=0.1)
+    assert found[computers][:, ~computers].mean() == pytest.approx(5.9, abs=0.2)
+    others = ("alt.atheism", "soc.religion.christian", "talk.religion.misc")
+    religions = np.array([name in others for name in names])
+    assert np.nanmax(found[religions][:, religions]) == pytest.approx(3.1, abs=0.1)
+    assert found[religions][:, ~religions].min() == pytest.approx(3.3, abs=0.1)
+
+
+def test_a_generator_of_gaussians():
+    ones = [Gaussian.diag([float(k)], [1.0]) for k in range(3)]
+    found = pairwise_distances((one for one in ones), metric="wasserstein2")
+    np.testing.assert_array_equal(found, abs(np.subtract.outer(range(3), range(3))))
+
+
 def test_bad_input_is_named():
     ps = Gaussian.diag(np.zeros((2, 1)), np.ones((2, 1)))
     with pytest.raises(InputError, match="metric must be one of 'kl', 'bhattacharyya', 'wasse"):
@@ -132,5 +189,8 @@ def test_bad_input_is_named():
         pairwise_distances(ps[0])
     with pytest.raises(InputError, match="p and q must have one dimension, got 1 and 2"):
         pairwise_distances(ps, Gaussian.diag(np.zeros((2, 2)), np.ones((2, 2))))
+    for form in (ps, Gaussian.full(np.zeros((2, 1)), np.eye(1))):
+        with pytest.raises(InputError, match="ps and qs must not be empty"):
+            pairwise_distances(form[:0])
     with pytest.raises(InputError, match="n_jobs must be an int >= 1"):
         pairwise_distances(ps, n_jobs=0)

@@ -48,6 +48,20 @@ def test_points_go_where_the_map_takes_them(make):
     assert (abs(np.cov(moved.T) - cov) <= error).all()
 
 
+def test_points_take_the_type_of_the_map(library):
+    zero = np.zeros(2, np.float32)
+    forms = (
+        Gaussian.full(library(zero), library(np.eye(2, dtype=np.float32))),
+        Gaussian.diag(library(zero), library(zero + 1)),
+    )
+    for gaussian in forms:
+        move = transport_map(gaussian, gaussian)
+        for points in (np.ones((3, 2)), np.ones((3, 2), np.int64)):
+            found = move(library(points))
+            assert found.dtype == gaussian.mean.dtype
+            np.testing.assert_allclose(found, points, rtol=1e-6)
+
+
 def test_diagonals_have_a_diagonal_map():
     move = transport_map(Gaussian.diag([0.0, 0.0], [1.0, 0.0]), Gaussian.diag([1, 2], [4.0, 0.0]))
     assert move.linear.tolist() == [2, 0]
@@ -94,7 +108,8 @@ def test_batches(make):
 
 def test_bad_input_is_named(make):
     line, plane = Gaussian.diag([0.0, 0.0], [1.0, 0.0]), Gaussian.diag([0.0, 0.0], [1.0, 1.0])
-    for p, q in ((line, plane), (Gaussian.full([0.0] * 2, line.cov), plane)):
+    full, flat = Gaussian.full([0.0] * 2, line.cov), Gaussian.diag([0.0, 0.0], [1.0, 1e-12])
+    for p, q in ((line, plane), (full, plane), (full, flat)):
         with pytest.raises(InputError, match="q must lie within the range of p, which is singular"):
             transport_map(p, q)
     with pytest.raises(InputError, match=r"t must be a finite number in \[0, 1\], got 1.5"):

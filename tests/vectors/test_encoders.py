@@ -94,6 +94,8 @@ def test_whitening_is_learned_and_applied(folder):
     assert clone(model).get_params()["pooling"] == "first-last-avg"
     with pytest.raises(NotFittedError):
         SentenceEncoder(folder, whitening=Whitening(3)).encode(TEXTS)
+    plain = model.set_params(whitening=None).fit(TEXTS).encode(TEXTS)
+    np.testing.assert_array_equal(plain, vectors)
 
 
 def test_similarity_is_the_cosine(folder):

@@ -62,6 +62,17 @@ def test_lengths_do_not_overflow():
     assert isotropy(X[:, :1] + np.zeros(3)).condition == np.inf
 
 
+def test_rounding_is_no_direction():
+    rng = np.random.default_rng(4)
+    for _ in range(9):
+        X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 5))
+        report = isotropy(X)
+        values = np.linalg.eigvalsh(np.cov(X, rowvar=False))[2:]
+        p = values / values.sum()
+        assert report.condition == np.inf
+        assert report.effective_rank == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-12)
+
+
 def test_rows_of_zeros_have_no_cosine():
     X = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     assert isotropy(X).mean_cosine == pytest.approx(np.sqrt(0.5))

@@ -1,4 +1,4 @@
-"""JoSE: the step on the sphere, what training may hang on, and what users do with vectors."""
+"""JoSE: what training may hang on, and what users do with vectors."""
 
 import json
 import os
@@ -10,20 +10,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import joblib
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from kexue._core import InputError
-from kexue.vectors import JoSE, _jose_training
-from kexue.vectors._jose_kernels import step_joint, step_triple
-from kexue.vectors._jose_training import alias_table, keep_probabilities
+from kexue.vectors import JoSE, _jose_files, _jose_training
 
-DIM = 8
 # Two topics: words of one never stand with words of the other
 TOPICS = [
     ["sun", "moon", *(f"star{k}" for k in range(18))],
@@ -39,126 +38,6 @@ def topical(n=300, seed=0, size=40):
 @pytest.fixture(scope="module")
 def model():
     return JoSE(16, epochs=8, sample=0, random_state=0).fit(topical())
-
-
-def unit_rows(rng, n, dim=DIM):
-    rows = rng.standard_normal((n, dim))
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def moved(x, coefficient, direction):
-    """Return x after a step along a direction, projected on the tangent plane of the sphere."""
-    y = x + coefficient * (direction - (x @ direction) * x)
-    return y / np.linalg.norm(y)
-
-
-def sequential(u, n, v, margin, rate, paper):
-    """The three steps one after another, all by the old values."""
-    f, h = u @ v, n @ v
-    if f - h >= margin:
-        return u, n, v
-    difference = u - n
-    length = np.linalg.norm(difference) if paper else 1.0
-    return (
-        moved(u, rate * (1 - f), v),
-        moved(n, -rate * (1 + h if paper else 2 * h), v),
-        moved(v, rate * (1 - (f - h) / length), difference),
-    )
-
-
-@pytest.mark.parametrize("paper", [0, 1])
-def test_the_fused_step_is_the_sequential_one(paper):
-    rng = np.random.default_rng(0)
-    negative = active = 0
-    for u, n, v in unit_rows(rng, 30_000).reshape(-1, 3, DIM):
-        rows, others = np.concatenate((u, n)), v.copy()
-        lost = step_triple(
-            rows, np.uint64(0), np.uint64(DIM), others, np.uint64(0), np.uint64(DIM), 0.15, 0.04,
-            paper,
-        )  # fmt: skip
-        expected = sequential(u, n, v, 0.15, 0.04, paper)
-        np.testing.assert_allclose((*rows.reshape(2, DIM), others), expected, rtol=0, atol=1e-12)
-        assert lost == pytest.approx(max(0.15 - u @ v + n @ v, 0), abs=1e-12)
-        active += lost > 0
-        negative += lost > 0 and n @ v < 0
-    assert active > 4000
-    assert negative > 1000
-
-
-def test_the_step_counts_norms_as_they_are():
-    """Vectors a little off the sphere come back to it, instead of going further off."""
-    rng = np.random.default_rng(1)
-    u, n, v = unit_rows(rng, 3) * [[1.01], [0.98], [1.02]]
-    n = v * 0.97 + 0.1 * n  # near v, so it is pushed hard
-    rows, others = np.concatenate((u, n)), v.copy()
-    step_triple(
-        rows, np.uint64(0), np.uint64(DIM), others, np.uint64(0), np.uint64(DIM), 0.5, 0.3, 0
-    )
-    norms = np.linalg.norm([*rows.reshape(2, DIM), others], axis=1)
-    np.testing.assert_allclose(norms, 1, atol=1e-12)
-
-
-def joint_loss(u, n, v, d, margin):
-    return max(0.0, margin - (u - n) @ (v + d))
-
-
-def test_the_joint_step_goes_down_the_gradient():
-    rng = np.random.default_rng(2)
-    for u, n, v, d in unit_rows(rng, 400).reshape(-1, 4, DIM):
-        rows = np.concatenate((u, n))
-        contexts, documents = v.copy(), d.copy()
-        zero, width = np.uint64(0), np.uint64(DIM)
-        lost = step_joint(rows, zero, width, contexts, zero, documents, zero, width, 0.15, 1e-6)
-        assert lost == pytest.approx(joint_loss(u, n, v, d, 0.15), abs=1e-12)
-        if lost == 0:
-            continue
-        new = [*rows.reshape(2, DIM), contexts, documents]
-        gradients = [-(v + d), v + d, -(u - n), -(u - n)]
-        for x, y, g in zip((u, n, v, d), new, gradients, strict=True):
-            tangent = g - (x @ g) * x
-            length = 1 + x @ g / np.linalg.norm(g)
-            np.testing.assert_allclose((y - x) / 1e-6, -length * tangent, atol=1e-4)
-
-
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_the_gradient_on_the_sphere_by_finite_differences(which):
-    rng = np.random.default_rng(3)
-    for x in unit_rows(rng, 300).reshape(-1, 3, DIM):
-        u, n, v = x
-        if u @ v - n @ v > 0.1:
-            continue
-        gradient = [-v, v, -(u - n)][which]
-        projected = gradient - (x[which] @ gradient) * x[which]
-        along = rng.standard_normal(DIM)
-        along -= (along @ x[which]) * x[which]
-
-        def loss(t, x=x, along=along):
-            y = x.copy()
-            y[which] = x[which] + t * along
-            y[which] /= np.linalg.norm(y[which])
-            return 0.15 - y[0] @ y[2] + y[1] @ y[2]
-
-        slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
-        assert slope == pytest.approx(projected @ along, abs=1e-6)
-
-
-def test_negatives_are_drawn_by_counts():
-    counts = np.array([1000, 200, 50, 3, 1])
-    share, alias = alias_table(counts)
-    own = share / 2**32
-    drawn = own.copy()
-    np.add.at(drawn, alias, 1 - own)
-    np.testing.assert_allclose(drawn / 5, counts**0.75 / (counts**0.75).sum(), atol=1e-8)
-    share, _ = alias_table(np.ones(7))
-    np.testing.assert_array_equal(share, 2**32 - 1)
-
-
-def test_frequent_words_are_thinned_out():
-    counts = np.array([500, 499, 1])
-    kept = keep_probabilities(counts, 0.01) / 2**32
-    often = counts / 10
-    np.testing.assert_allclose(kept, np.minimum((np.sqrt(often) + 1) / often, 1), rtol=1e-6)
-    np.testing.assert_array_equal(keep_probabilities(counts, 0.0), 2**32 - 1)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -263,26 +142,6 @@ def test_threads_on_one_table_learn_as_much(model):
         assert len(near & set(topic)) > 16
 
 
-def test_unfolding_a_merge():
-    """One copy: its rows as they are. Two that went the same way: further than either."""
-    from kexue.vectors._jose_kernels import merge_rows
-
-    rng = np.random.default_rng(0)
-    base = unit_rows(rng, 4).astype(np.float32)
-    goal = unit_rows(rng, 4).astype(np.float32)
-    copy = base + 0.01 * (goal - base)
-    copy /= np.linalg.norm(copy, axis=1, keepdims=True)
-    touched = np.array([[3, 0, 5, 1], [0, 0, 5, 0]], np.uint32)
-    merged = base.copy()
-    merge_rows(merged, np.stack((copy, copy)), touched, 0.02, 0, 4)
-    np.testing.assert_allclose(merged[[0, 3]], copy[[0, 3]], atol=1e-6)
-    np.testing.assert_array_equal(merged[1], base[1])
-    # 10 touches went 1 - 0.98**10 of the way, 5 went 1 - 0.98**5
-    ratio = (1 - 0.98**10) / (1 - 0.98**5)
-    expected = base[2] + ratio * (copy[2] - base[2])
-    np.testing.assert_allclose(merged[2], expected / np.linalg.norm(expected), atol=1e-6)
-
-
 RESUMED = """
 import json, os, signal, sys
 import numpy as np
@@ -342,7 +201,22 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch):
         JoSE(**options).fit(topical(21))
     with pytest.raises(InputError, match="a checkpoint of other text"):
         JoSE(**options, window=4).fit(topical(20))
-    JoSE(**options).fit(topical(20))
+    numbers = {**options, "n_components": np.int64(8), "epochs": np.int64(3)}
+    saved = _jose_files.read_tensors(path, _jose_training.CHECKPOINT)
+    about, tensors = saved
+    broken = {
+        "centres": [(about, {**tensors, "centres": tensors["centres"][:1].copy()}),
+                    (about, {**tensors, "centres": tensors["centres"] * np.float32("nan")}),
+                    (about, {"contexts": tensors["contexts"]})],
+        "it does not say how far": [({**about, "losses": None}, tensors)],
+    }  # fmt: skip
+    for message, files in broken.items():
+        for file in files:
+            _jose_files.write_tensors(path, *file)
+            with pytest.raises(InputError, match=f"is damaged: {message}"):
+                JoSE(**options).fit(topical(20))
+    _jose_files.write_tensors(path, *saved)
+    JoSE(**numbers).fit(topical(20))
     assert not path.exists()
 
 
@@ -400,6 +274,24 @@ def test_documents_in_parts():
     assert len(again.doc_vectors_) == 800
 
 
+def test_every_part_has_draws_of_its_own(monkeypatch):
+    jose, seen = sys.modules["kexue.vectors.jose"], []
+
+    def watched(lists, counts, sample, tables, settings):
+        seen.append((settings.before, tables.documents.copy()))
+        return train(lists, counts, sample, tables, settings)
+
+    train = jose.train
+    monkeypatch.setattr(jose, "train", watched)
+    model = JoSE(8, random_state=0)
+    for _ in range(3):
+        model.partial_fit(topical(20))
+    numbers, begun = zip(*seen, strict=True)
+    assert numbers == (0, 1, 2)
+    assert np.abs(np.sum(begun[0] * begun[1], axis=1)).mean() < 0.6
+    assert np.abs(np.sum(begun[1] * begun[2], axis=1)).mean() < 0.6
+
+
 def test_word_similarity(model):
     pairs = [
         ("sun", "moon", 9.0),
@@ -429,6 +321,60 @@ def test_most_similar(model):
         model.most_similar(np.ones(3))
 
 
+def test_all_documents_can_be_asked_for(model):
+    found = model.most_similar("sun", 10**6, vectors="documents")
+    assert sorted(index for index, _ in found) == list(range(300))
+
+
+def test_what_is_no_word_or_vector(model):
+    with pytest.raises(NotFittedError):
+        JoSE().most_similar(np.ones(3))
+    with pytest.raises(KeyError, match=r"\['sun'\] is not in the vocabulary"):
+        model.most_similar(["sun"])
+    with pytest.raises(InputError, match="a vector must be finite, got NaN or infinity"):
+        model.most_similar(np.full(16, np.nan))
+    for pair in (("sun", "moon"), "sun"):
+        with pytest.raises(InputError, match=r"pairs must hold \(word, word, similarity\), got"):
+            model.word_similarity([pair])
+    for judged in (np.nan, "high", None):
+        with pytest.raises(InputError, match="a similarity must be a finite number, got"):
+            model.word_similarity([("sun", "moon", judged)])
+    alike = [("sun", "moon", 1), ("sun", "bread", 1)]
+    assert np.isnan(model.word_similarity(alike).spearman)
+
+
+def test_vectors_of_one_length_for_life(model):
+    """Kernels would write beyond the rows."""
+    other = clone_with(model, n_components=5)
+    with pytest.raises(InputError, match=r"n_components must stay 16, .* got 5; fit begins anew"):
+        other.partial_fit(topical(9))
+    assert len(other.doc_vectors_) == 300
+
+
+def test_a_model_that_joblib_maps(tmp_path):
+    model = JoSE(8, epochs=1, random_state=0).fit(topical(50))
+    joblib.dump(model, tmp_path / "model.joblib")
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    assert not mapped.word_vectors_.flags.writeable
+    np.testing.assert_array_equal(mapped.transform(topical(3)), model.transform(topical(3)))
+    mapped.partial_fit(topical(20)), model.partial_fit(topical(20))
+    np.testing.assert_array_equal(mapped.word_vectors_, model.word_vectors_)
+
+
+def test_an_interrupted_fit_leaves_no_other_words(monkeypatch):
+    model = JoSE(8, epochs=1, random_state=0).fit(topical(20))
+    # the room has a class of nearly that name
+    monkeypatch.setattr(sys.modules["kexue.vectors.jose"], "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit([[word + "s" for word in document] for document in topical(20)])
+    with pytest.raises(NotFittedError):
+        model.word_vector("suns")
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_save_and_load(model, tmp_path):
     path = tmp_path / "model.safetensors"
     model.save(path)
@@ -442,9 +388,50 @@ def test_save_and_load(model, tmp_path):
     path.write_bytes(b"anything")
     with pytest.raises(InputError, match="is no file of the format 'kexue-jose-1'"):
         JoSE.load(path)
-    by_ids = JoSE(4, epochs=1, min_count=1, random_state=0).fit_ids(np.array([0, 3, 5, -1] * 9))
+    numbers = {"n_components": np.int64(4), "epochs": np.int32(1), "margin": np.float32(0.25)}
+    by_ids = JoSE(**numbers, min_count=1, random_state=0).fit_ids(np.array([0, 3, 5, -1] * 9))
     by_ids.save(path)
-    assert JoSE.load(path).most_similar(3, 1)[0][0] in (0, 5)
+    loaded = JoSE.load(path)
+    assert loaded.most_similar(3, 1)[0][0] in (0, 5)
+    assert (loaded.n_components, loaded.margin) == (4, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("words", None, "a part of it is missing"),
+        ("words", np.frombuffer(b"[1", np.uint8), "a part of it is missing"),
+        ("words", np.frombuffer(b'["a"]', np.uint8), "its words are not those of its vectors"),
+        ("word_vectors", np.zeros((3, 16), np.float32), "its words are not those of its vectors"),
+        ("word_vectors", None, "a part of it is missing"),
+        ("context_vectors", np.zeros((3, 16), np.float32), r"context_vectors must .* \(40, 16\)"),
+        ("doc_vectors", np.full((300, 16), np.nan, np.float32), r"doc_vectors must be finite"),
+        ("counts", np.zeros(40, np.int32), r"counts must be .* of shape \(40,\)"),
+        ("empty_docs", np.zeros(2, bool), r"empty_docs must be .* of shape \(300,\)"),
+    ],
+)
+def test_a_damaged_model(model, tmp_path, part, change, message):
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    about, tensors = _jose_files.read_tensors(path, _jose_files.MODEL)
+    tensors[part] = change
+    kept = {name: array for name, array in tensors.items() if array is not None}
+    _jose_files.write_tensors(path, about, kept)
+    with pytest.raises(InputError, match=f"is damaged: {message}"):
+        JoSE.load(path)
+
+
+def test_a_model_of_other_parameters(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    about, tensors = _jose_files.read_tensors(path, _jose_files.MODEL)
+    about["parameters"]["colour"] = "red"
+    _jose_files.write_tensors(path, about, tensors)
+    with pytest.raises(InputError, match=r"has other parameters: .*colour"):
+        JoSE.load(path)
+    _jose_files.write_tensors(path, {"format": _jose_files.MODEL}, tensors)
+    with pytest.raises(InputError, match="a part of it is missing"):
+        JoSE.load(path)
 
 
 def test_word2vec_text(model, tmp_path):
@@ -456,9 +443,12 @@ def test_word2vec_text(model, tmp_path):
     values = np.array([line.split(" ")[1:] for line in lines], np.float32)
     assert names == model.words_
     np.testing.assert_array_equal(values, model.word_vectors_)
-    blank = JoSE(4, epochs=1, random_state=0).fit([["a b", "c", "d"]] * 9)
-    with pytest.raises(InputError, match="cannot hold the word 'a b'"):
-        blank.export(path)
+    for word, wrong in (("a b", "a blank is in it"), ("", "empty"), ("\ud800", "no Unicode")):
+        odd = JoSE(4, epochs=1, random_state=0).fit([[word, "c", "d"]] * 9)
+        with pytest.raises(
+            InputError, match=f"cannot hold the word {re.escape(repr(word))}: .*{wrong}"
+        ):
+            odd.export(path)
 
 
 @pytest.mark.peer
@@ -501,11 +491,28 @@ def test_bad_input(options, documents, error, message):
 
 @pytest.mark.parametrize(
     ("ids", "message"),
-    [(np.zeros((2, 2), int), "1-d integer array"), (np.zeros(3), "1-d integer array")],
+    [
+        (np.zeros((2, 2), int), "1-d integer array"),
+        (np.zeros(3), "1-d integer array"),
+        (np.array([0, 2**31]), r"token_ids must be less than 2\*\*31, got 2147483648"),
+        (np.array([0, 2**32 + 1, -1]), r"less than 2\*\*31, got 4294967297"),
+    ],
 )
 def test_bad_ids(ids, message):
     with pytest.raises(InputError, match=message):
         JoSE().fit_ids(ids)
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (["a", "b", "a"], InputError, "names must differ, got 'a' for more than one id"),
+        (["a", "b", 1.5], TypeError, "names must be str, got 1.5 for id 2"),
+    ],
+)
+def test_bad_names(names, error, message):
+    with pytest.raises(error, match=message):
+        JoSE(4, min_count=1).fit_ids(np.array([0, 1, 2, -1]), names=names)
 
 
 def test_an_interrupt_is_heard(tmp_path):
@@ -530,6 +537,9 @@ def test_a_pipeline_and_parameters():
     assert len(set(found[::2])) == len(set(found[1::2])) == 1
     assert found[0] != found[1]
     assert json.dumps(JoSE().get_params(), default=str)
+    framed = JoSE(3, epochs=1, random_state=0).set_output(transform="polars")
+    assert framed.fit_transform(topical(9)).columns == ["jose0", "jose1", "jose2"]
+    assert framed.get_feature_names_out().tolist() == ["jose0", "jose1", "jose2"]
 
 
 LARGE = """

@@ -77,6 +77,11 @@ def test_a_sentence_is_encoded_once():
     assert asked == ["a", "b"]
 
 
+@pytest.mark.parametrize("metric", ["spearman", "pearson"])
+def test_cosines_that_are_all_the_same_say_nothing(metric):
+    assert evaluate_sts(lambda texts: np.ones((len(texts), 2)), PAIRS, metric).score == 0
+
+
 def test_the_table_has_all_three():
     subsets, vectors = example()
     report = evaluate_sts(vectors, subsets)
@@ -133,6 +138,8 @@ PAIRS = [("a", "b", 1.0), ("a", "a", 2.0)]
         ({}, {}, {}, InputError, "dataset must hold at least one subset"),
         ({}, {"s": ["ab", "cd"]}, {}, InputError, "must hold .*score., got 'ab' in 's'"),
         (len, [(*p[:2], 1) for p in PAIRS], {}, InputError, r"must have vectors of shape"),
+        ({}, [*PAIRS, ("a", "b", np.nan)], {}, InputError, "must be finite numbers, got nan in 'p"),
+        ({}, {"s": [*PAIRS, ("a", "b", None)]}, {}, InputError, "finite numbers, got None in 's'"),
         ({}, PAIRS, {"split": "dev"}, InputError, "split='dev' can only choose from a file"),
         ({}, PAIRS, {"metric": "tau"}, InputError, "metric must be one of 'spearman', 'pearson'"),
         ({}, PAIRS, {"aggregate": "max"}, InputError, "aggregate must be one of 'wmean', 'mean'"),

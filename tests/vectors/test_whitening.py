@@ -99,6 +99,15 @@ def test_the_mean_hides_no_direction():
     assert np.abs(cosines(model.transform(X)) - cosines(X)).max() < 1e-12
 
 
+def test_the_rounding_of_a_large_mean_is_no_direction():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6)) + 1e6 * rng.normal(size=6)
+    model = Whitening(beta=0).fit(X)
+    # the mean, and two about it
+    assert model.rank_ == 3
+    assert model.kernel_.shape == (6, 3)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_a_row_alone_is_that_row_of_the_batch(dtype):
     X = rows(1300).astype(dtype)
@@ -112,7 +121,7 @@ def test_a_row_alone_is_that_row_of_the_batch(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("scale", [1e-36, 1e-20, 1.0, 1e20, 1e36])
+@pytest.mark.parametrize("scale", [1e-36, 1e-22, 1e-20, 1.0, 1e20, 1e36])
 def test_lengths_out_of_range_of_their_squares(scale, dtype):
     Y = rows(50)
     scaled = (Y * scale).astype(dtype)

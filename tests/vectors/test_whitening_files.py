@@ -3,9 +3,13 @@
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
+from kexue._core import InputError
 from kexue.vectors import Whitening
 
 
@@ -71,6 +75,41 @@ def test_names_of_columns_are_kept(tmp_path):
     assert model.get_feature_names_out().tolist() == ["whitening0", "whitening1"]
     with pytest.raises(ValueError, match="feature names should match"):
         model.transform(table.rename({"a": "z"}))
+
+
+def test_a_model_that_joblib_maps(tmp_path):
+    X = rows()
+    model = Whitening(shrinkage="ledoit_wolf").fit(X)
+    joblib.dump(model, tmp_path / "model.joblib")
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    np.testing.assert_array_equal(mapped.transform(X), model.transform(X))
+    mapped.partial_fit(X[:9]), model.partial_fit(X[:9])
+    np.testing.assert_array_equal(mapped.kernel_, model.kernel_)
+
+
+def test_a_damaged_file(tmp_path):
+    path = tmp_path / "w.safetensors"
+    Whitening(2).fit(rows(3)).save(path)
+    with safe_open(path, "np") as file:
+        arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    bad = arrays["0.scatter"].copy()
+    bad[0, 0] = np.nan
+    lacking = {name: array for name, array in arrays.items() if not name.startswith("0.")}
+    odd = metadata["description"].replace('"gamma"', '"delta"')
+    for tensors, about, message in (
+        (lacking, metadata, "is damaged: a part of it is missing"),
+        (arrays | {"0.scatter": np.eye(2)}, metadata, "is damaged"),
+        (arrays | {"0.scatter": bad}, metadata, "is damaged"),
+        (arrays, {"format": metadata["format"]}, "is damaged"),
+        (arrays, metadata | {"description": odd}, "has other parameters: .*delta"),
+    ):
+        save_file(tensors, path, about)
+        with pytest.raises(InputError, match=message):
+            Whitening.load(path)
+    with pytest.raises(InputError, match=r"is not a file of Whitening.save"):
+        Whitening.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        Whitening.load(tmp_path / "nowhere")
 
 
 def test_a_layer_of_torch():

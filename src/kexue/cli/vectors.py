@@ -14,7 +14,8 @@ from kexue._core import InputError
 from kexue.cli.segmenting import load_model
 from kexue.corpus import Texts
 from kexue.vectors import JoSE
-from kexue.vectors.files import nearest_words, read_word_vectors
+from kexue.vectors._nearest import nearest_rows
+from kexue.vectors.files import read_word_vectors
 from kexue.words import WordDiscoverer
 from kexue.words.tokens import Tokens
 
@@ -83,8 +84,9 @@ def write_similar(path: Path, asked: list[str], n: int) -> None:
     for place, word in enumerate(asked):
         if len(asked) > 1:
             sys.stdout.write(f"{'' if place == 0 else chr(10)}{word}\n")
-        for name, cosine in nearest_words(words, vectors, rows[word], n):
-            sys.stdout.write(f"{name}\t{cosine:.3f}\n")
+        own = rows[word]
+        for row, cosine in nearest_rows(vectors, vectors[own], n, own):
+            sys.stdout.write(f"{words[row]}\t{cosine:.3f}\n")
 
 
 def report(jose: JoSE, output: Path) -> None:

@@ -24,6 +24,8 @@ from kexue.gaussian._arrays import (
 )
 from kexue.gaussian._linalg import diagonal, lower_triangular, root, squared_norm
 
+_PLAIN = 1e-3  # of the largest variance: a least pivot that leaves no doubt of the rank,
+_TINY = 1e-9  # if no larger part of the largest eigenvalue than this counts as 0
 # of an array and the number of its last dimensions that are no batch
 Change = Callable[[Any, int], Any]
 
@@ -64,10 +66,8 @@ class Full:
         n = dense.shape[-1]
         rcond = n * epsilon(dense) if rcond is None else rcond
         factor = try_cholesky(dense)
-        if factor is not None:
-            pivots = diagonal(detached(factor)) ** 2
-            if bool((xp.amin(pivots, -1) > n * rcond * xp.amax(pivots, -1)).all()):
-                return cls(dense, factor, _filled(pivots[..., 0], n), rcond, True)
+        if factor is not None and _surely_regular(detached(factor), n * rcond):
+            return cls(dense, factor, _filled(factor[..., 0, 0], n), rcond, True)
         values, vectors = xp.linalg.eigh(detached(dense))
         floor = rcond * xp.amax(abs(values), -1)
         if bool((values[..., 0] < -floor).any()):
@@ -92,15 +92,13 @@ class Full:
     @classmethod
     def of_factor(cls, factor: Any) -> Full:
         """Take S = F F.T from F, of shape (..., n, r)."""
-        xp = namespace(factor)
         n, r = factor.shape[-2:]
         dense = factor @ factor.mT
         noise = max(n, r) * epsilon(factor)
         if r >= n:
             triangular = lower_triangular(factor)
-            pivots = abs(diagonal(detached(triangular)))
-            if bool((xp.amin(pivots, -1) > n * noise * xp.amax(pivots, -1)).all()):
-                return cls(dense, triangular, _filled(pivots[..., 0], n), noise**2, True)
+            if _surely_regular(detached(triangular), n * noise**2):
+                return cls(dense, triangular, _filled(triangular[..., 0, 0], n), noise**2, True)
         rank = factor_rank(factor)
         if bool((rank == n).all()):
             return cls(dense, triangular, rank, noise**2, True)
@@ -304,6 +302,23 @@ def factor_rank(factor: Any) -> Any:
     values = xp.linalg.svdvals(detached(factor))
     noise = max(factor.shape[-2:]) * epsilon(factor)
     return (values > noise * values[..., :1]).sum(-1)
+
+
+def _surely_regular(factor: Any, rcond: float) -> bool:
+    """Whether triangular L alone show that no eigenvalue of L L.T is up to `rcond` of the largest.
+
+    The least is at least 1 / tr(inv(S)), the largest at most tr(S). Small pivots do not tell: a
+    singular matrix may have none, and rounding is large beside pivots where others are small.
+    """
+    xp = namespace(factor)
+    least, lengths = xp.amin(diagonal(factor) ** 2, -1), squared_norm(factor)
+    if rcond < _TINY and bool((least > _PLAIN * xp.amax(lengths, -1)).all()):
+        return True
+    if not bool((least > 0).all()):
+        return False
+    inverse = solve_triangular(factor, eye(factor.shape[-1], factor))
+    known = squared_norm(inverse, 2) * squared_norm(factor, 2) * rcond < 1
+    return bool(known.all())
 
 
 def _filled(like: Any, number: int) -> Any:

@@ -108,11 +108,15 @@ def bhattacharyya_block(
     m, v, w = np.empty((n, _COLUMNS)), np.empty((n, _COLUMNS)), np.empty((n, _COLUMNS))
     for first in range(0, k2, _COLUMNS):
         width = min(_COLUMNS, k2 - first)
-        m[:, :width] = m2[:, first : first + width]
-        v[:, :width] = v2[:, first : first + width]
-        w[:, :width] = 0.25 / v[:, :width]
+        # loops, because numba compiles slices slowly
+        for c in range(n):
+            for j in range(width):
+                m[c, j] = m2[c, first + j]
+                v[c, j] = v2[c, first + j]
+                w[c, j] = 0.25 / v[c, j]
         for i in range(out.shape[0]):
-            means[:], product[:], logs[:] = 0.0, 0.0, 0.0
+            for j in range(width):
+                means[j] = product[j] = logs[j] = 0.0
             for c in range(n):
                 a, x, inverse = v1[i, c], m1[i, c], 1 / v1[i, c]
                 for j in range(width):
@@ -120,10 +124,14 @@ def bhattacharyya_block(
                     means[j] += d * d / (a + b)
                     z = (a - b) * (a - b) * (inverse * w[c, j])
                     product[j] += z * (1 + product[j])
-                if c % _FACTORS == _FACTORS - 1 and product[:width].max() > _LARGE:
+                if c % _FACTORS == _FACTORS - 1:
+                    largest = 0.0
                     for j in range(width):
-                        logs[j] += np.log1p(product[j])
-                        product[j] = 0.0
+                        largest = max(largest, product[j])
+                    if largest > _LARGE:
+                        for j in range(width):
+                            logs[j] += np.log1p(product[j])
+                            product[j] = 0.0
             for j in range(width):
                 value = (means[j] + logs[j] + np.log1p(product[j])) / 4
                 if not np.isfinite(value):

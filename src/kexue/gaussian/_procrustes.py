@@ -72,9 +72,41 @@ def residuals(first: Any, second: Any) -> tuple[Any, Any]:
 
 
 def rotation(first: Any, second: Any) -> Any:
-    """Return O for factors with the same number r of columns, of shape (..., r, r)."""
-    u, _, vt = namespace(first).linalg.svd(first.mT @ second)
+    """Return O for factors with the same number r of columns, of shape (..., r, r).
+
+    Tensors get the gradient of the polar factor, which singular values that are equal leave
+    finite; where two of them are 0, and O could be another, that part of it is taken for 0.
+    """
+    product = first.mT @ second
+    if wants_gradient(product):
+        return _polar_with_gradient().apply(product).mT
+    u, _, vt = namespace(first).linalg.svd(product)
     return (u @ vt).mT
+
+
+@cache
+def _polar_with_gradient() -> Any:
+    """Return the torch function of U V.T, made when torch is there."""
+    import torch
+
+    class Polar(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, product: Any) -> Any:
+            u, s, vt = torch.linalg.svd(product)
+            ctx.save_for_backward(u, s, vt)
+            return u @ vt
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, gradient: Any) -> Any:
+            u, s, vt = ctx.saved_tensors
+            turned = u.mT @ gradient @ vt.mT
+            sums = s[..., None] + s[..., None, :]
+            known = sums > s.shape[-1] * torch.finfo(s.dtype).eps * s[..., :1, None]
+            share = torch.where(known, 1 / torch.where(known, sums, 1.0), 0.0)
+            return u @ (share * (turned - turned.mT)) @ vt
+
+    return Polar
 
 
 @cache

@@ -42,8 +42,12 @@ def on_common_range(pair: DensePair, divergence: Callable[[DensePair], Any]) -> 
             second.map(taken),
         )
         inside = _restricted(one, n)
-        infinite = (one.step * 0).sum() + xp.inf
-        values.append(infinite if inside is None else divergence(inside))
+        nothing = (one.step * 0).sum()
+        if inside is None:
+            values.append(nothing + xp.inf)
+        else:
+            # of two points in one place there is no matrix to divide by
+            values.append(divergence(inside) if inside.first.n else nothing)
     return xp.stack(values).reshape(batch)
 
 

@@ -60,13 +60,15 @@ def barycenter(gaussians: Gaussian | Sequence[Gaussian], weights: Any = None) ->
     >>> barycenter([p, q], weights=[1, 3]).cov.tolist()  # ((1 + 3 * 2) / 4)^2
     [[3.0625]]
     """
-    batch = gaussians if isinstance(gaussians, Gaussian) else Gaussian.stack(list(gaussians))
+    batch = gaussians if isinstance(gaussians, Gaussian) else Gaussian.stack(gaussians)
     if len(batch.batch_shape) != 1:
         raise InputError(
             "gaussians must be a sequence or one batch of one dimension, got batch shape "
             f"{batch.batch_shape}"
         )
     (k,) = batch.batch_shape
+    if not k:
+        raise InputError("gaussians must not be empty")
     xp = namespace(batch.mean)
     shares = _shares(weights, k, batch.mean)
     mean = (shares[:, None] * xp.broadcast_to(batch.mean, (k, batch.dim))).sum(0)
@@ -83,6 +85,9 @@ def _fixed_point(factors: Any, shares: Any) -> Any:
     n = factors.shape[-2]
     shares = shares[:, None, None]
     factors = xp.broadcast_to(factors, (shares.shape[0], *factors.shape[-2:]))
+    # the squares of covariances below must not leave the range of float32
+    size = abs(factors).max()
+    factors = factors / xp.where(size > 0, size, 1.0)
     values, vectors = xp.linalg.eigh((shares * (factors @ factors.mT)).sum(0))
     k = vectors * root(values)
     r = max(n, factors.shape[-1])
@@ -93,13 +98,13 @@ def _fixed_point(factors: Any, shares: Any) -> Any:
         k = (shares * (factors @ rotation(k, factors))).sum(0)
         before, cov = cov, k @ k.mT
         if bool(squared_norm(cov - before, 2) <= tolerance**2 * squared_norm(cov, 2)):
-            return k
+            return size * k
     warnings.warn(
         f"the barycenter still moves after {_MOST_STEPS} steps",
         ConvergenceWarning,
         stacklevel=3,
     )
-    return k
+    return size * k
 
 
 def _shares(weights: Any, k: int, like: Any) -> Any:

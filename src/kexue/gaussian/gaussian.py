@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import log, pi
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from kexue._core import InputError, check_float, check_int, check_seed
 from kexue.gaussian._arrays import (
     as_real,
+    astype,
     detached,
     dtype_name,
     eye,
@@ -80,14 +81,7 @@ class Gaussian:
         _check_shape("cov", cov, mean, 2)
         if rcond is not None:
             rcond = check_float("rcond", rcond, minimum=0, maximum=1)
-        known = detached(cov)
-        largest = float(abs(known).max())
-        asymmetry = float(abs(known - known.mT).max())
-        if asymmetry > _MOST_ASYMMETRY * largest:
-            raise InputError(
-                f"cov must be symmetric, got entries that differ by {asymmetry:.3g} from their "
-                f"mirror images, beside a largest of {largest:.3g}"
-            )
+        _check_symmetric(detached(cov))
         return cls(mean, Full.of_matrix(symmetric(cov), rcond))
 
     @classmethod
@@ -181,7 +175,9 @@ class Gaussian:
         check_samples("X", samples)
         part = _shrinkage(samples, shrinkage)
         n_samples, n = samples.shape
-        mean = samples.mean(0)
+        # in float32 a running sum of many samples loses digits, and at last stands still
+        wide = namespace(samples).float64
+        mean = astype(samples.mean(0, dtype=wide), samples.dtype)
         factor = (samples - mean).mT / (n_samples - 1) ** 0.5
         if n_samples > n:
             cov = factor @ factor.mT
@@ -194,11 +190,12 @@ class Gaussian:
         return cls(mean, LowRank(spread[None], (1 - part) ** 0.5 * factor))
 
     @classmethod
-    def stack(cls, gaussians: Sequence[Gaussian]) -> Gaussian:
+    def stack(cls, gaussians: Iterable[Gaussian]) -> Gaussian:
         """Return several Gaussians, of one dimension and without batches, as one batch.
 
         Those that share a form keep it; otherwise all become full matrices.
         """
+        gaussians = list(gaussians)
         for gaussian in gaussians:
             if not isinstance(gaussian, Gaussian):
                 raise TypeError(
@@ -287,6 +284,7 @@ class Gaussian:
         Returns
         -------
         array of shape (..., N)
+            Of the type of number that the Gaussian has.
 
         Raises
         ------
@@ -295,7 +293,7 @@ class Gaussian:
         """
         points = as_real("X", X)
         namespace(points, self.mean)
-        points = of_one_type(points, self.mean)[0]
+        points = astype(points, self.mean.dtype)
         if points.ndim < 2 or points.shape[-1] != self.dim:
             raise InputError(
                 f"X must be of shape (..., N, {self.dim}), got shape {tuple(points.shape)}"
@@ -313,15 +311,18 @@ class Gaussian:
         return Gaussian(change(self.mean, 1), self.covariance.map(change))
 
     def __getitem__(self, index: Any) -> Gaussian:
-        """Return a part of the batch."""
+        """Return a part of the batch, by whatever index its dimensions allow."""
         batch = self.batch_shape
         if not batch:
             raise InputError("one Gaussian has no batch to take a part of")
         xp = namespace(self.mean)
+        parts = index if isinstance(index, tuple) else (index,)
+        if not any(part is Ellipsis for part in parts):
+            parts = (*parts, Ellipsis)
 
         def taken(array: Any, core: int) -> Any:
             shape = (*batch, *array.shape[array.ndim - core :])
-            return xp.broadcast_to(array, shape)[index]
+            return xp.broadcast_to(array, shape)[(*parts, *[slice(None)] * core)]
 
         return self.map(taken)
 
@@ -361,10 +362,23 @@ def _check_shape(name: str, array: Any, mean: Any, core: int, *, square: bool = 
         )
 
 
+def _check_symmetric(cov: Any) -> None:
+    """Raise `InputError` if one of the matrices is asymmetric beside its own largest entry."""
+    xp = namespace(cov)
+    largest = xp.amax(abs(cov), (-2, -1))
+    asymmetry = xp.amax(abs(cov - cov.mT), (-2, -1))
+    wrong = asymmetry > _MOST_ASYMMETRY * largest
+    if bool(wrong.any()):
+        raise InputError(
+            f"cov must be symmetric, got entries that differ by {float(asymmetry[wrong][0]):.3g} "
+            f"from their mirror images, beside a largest of {float(largest[wrong][0]):.3g}"
+        )
+
+
 def _check_not_negative(name: str, array: Any) -> None:
-    least = float(detached(array).min())
-    if least < 0:
-        raise InputError(f"{name} must hold variances >= 0, got {least:.6g}")
+    known = detached(array)
+    if bool((known < 0).any()):
+        raise InputError(f"{name} must hold variances >= 0, got {float(known.min()):.6g}")
 
 
 def _shrinkage(samples: Any, shrinkage: str | float | None) -> float:

@@ -84,12 +84,14 @@ def pairwise_distances(
 
 
 def _one_batch(gaussians: Gaussian | Sequence[Gaussian]) -> Gaussian:
-    batch = gaussians if isinstance(gaussians, Gaussian) else Gaussian.stack(list(gaussians))
+    batch = gaussians if isinstance(gaussians, Gaussian) else Gaussian.stack(gaussians)
     if len(batch.batch_shape) != 1:
         raise InputError(
             "ps and qs must be sequences or batches of one dimension, got batch shape "
             f"{batch.batch_shape}"
         )
+    if not batch.batch_shape[0]:
+        raise InputError("ps and qs must not be empty")
     return batch
 
 

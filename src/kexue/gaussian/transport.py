@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kexue._core import InputError, check_float
-from kexue.gaussian._arrays import as_real, namespace, solve_triangular
+from kexue.gaussian._arrays import (
+    as_real,
+    astype,
+    namespace,
+    solve_triangular,
+    wants_gradient,
+)
 from kexue.gaussian._covariances import Diagonal
 from kexue.gaussian._linalg import padded, root, squared_norm, symmetric
 from kexue.gaussian._pairs import aligned
@@ -42,9 +48,13 @@ class TransportMap:
         return Diagonal(self.linear).dense if self.diagonal else self.linear
 
     def __call__(self, X: Any) -> Any:
-        """Return the points of shape (..., N, n), or one of shape (n,), where they go."""
+        """Return the points of shape (..., N, n), or one of shape (n,), where they go.
+
+        They take the type of number that the map has.
+        """
         points = as_real("X", X)
         namespace(points, self.linear)
+        points = astype(points, self.linear.dtype)
         n = self.source.shape[-1]
         if points.ndim < 1 or points.shape[-1] != n:
             raise InputError(f"X must be of shape (..., N, {n}), got {tuple(points.shape)}")
@@ -92,17 +102,32 @@ def transport_map(p: Gaussian, q: Gaussian) -> TransportMap:
         ratio = second.var / xp.where(first.var > 0, first.var, 1.0)
         return TransportMap(p.mean, q.mean, root(ratio), True)
     a, b = first.full(), second.full()
-    u, s, _ = namespace(a.factor).linalg.svd(a.factor.mT @ b.factor, full_matrices=False)
     if a.regular:
-        # T = inv(L1).T U s U.T inv(L1)
-        half = solve_triangular(a.factor, u * root(s)[..., None, :], transposed=True)
+
+        def divided(columns: Any) -> Any:
+            return solve_triangular(a.factor, columns, transposed=True)
+
     else:
         inverse = namespace(a.factor).linalg.pinv(a.factor)
-        half = inverse.mT @ (u * root(s)[..., None, :])
         onto = a.factor @ inverse
         outside = squared_norm(b.factor - onto @ b.factor, 2)
         _check_within((outside > a.dense.shape[-1] * a.tolerance * squared_norm(b.factor, 2)).any())
-    return TransportMap(p.mean, q.mean, symmetric(half @ half.mT), False)
+
+        def divided(columns: Any) -> Any:
+            return inverse.mT @ columns
+
+    # T = inv(L1).T U s U.T inv(L1)
+    if wants_gradient(a.factor, b.factor):
+        # U s U.T is L1.T L2 O, and O has a derivative where U has none
+        r = max(a.factor.shape[-1], b.factor.shape[-1])
+        second = padded(b.factor, r)
+        product = a.factor.mT @ second @ rotation(padded(a.factor, r), second)
+        linear = divided(divided(product[..., : a.factor.shape[-1]]).mT)
+    else:
+        u, s, _ = namespace(a.factor).linalg.svd(a.factor.mT @ b.factor, full_matrices=False)
+        half = divided(u * root(s)[..., None, :])
+        linear = half @ half.mT
+    return TransportMap(p.mean, q.mean, symmetric(linear), False)
 
 
 def geodesic(p: Gaussian, q: Gaussian, t: float) -> Gaussian:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kexue._core import InputError, atomic_path, interruptible, thread_map
+from kexue._core import InputError, interruptible, thread_map
 from kexue.vectors import _jose_kernels as kernels
+from kexue.vectors._jose_files import as_json, check_array, read_tensors, write_tensors
 from kexue.vectors._token_lists import TokenLists
 
 CHECKPOINT = "kexue-jose-training-1"
@@ -120,12 +120,13 @@ def train(
     settings: Settings,
     checkpoint: Path | None = None,
     fingerprint: str = "",
-) -> list[float]:
-    """Train the tables; return the mean hinge of every epoch.
+) -> tuple[list[float], int]:
+    """Train the tables; return the mean hinge of every epoch, and how many were trained now.
 
     With a `checkpoint` goes on from there, if it has this `fingerprint`.
     """
     losses = _resume(checkpoint, fingerprint, tables)
+    known = len(losses)
     draws = (keep_probabilities(counts, sample), *alias_table(counts))
     sizes = np.diff(lists.offsets)
     for epoch in range(len(losses), settings.epochs):
@@ -145,7 +146,7 @@ def train(
             _write(checkpoint, fingerprint, tables, losses)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return losses
+    return losses, len(losses) - known
 
 
 @dataclass
@@ -261,6 +262,16 @@ class _Epoch:
         return result
 
 
+def fingerprint(parameters: dict[str, Any], seed: int, lists: TokenLists) -> str:
+    """Return what tells whether a checkpoint belongs to this text and these parameters."""
+    ignored = ("checkpoint", "n_jobs", "random_state")
+    own = {name: value for name, value in parameters.items() if name not in ignored}
+    digest = hashlib.sha256(as_json([own, seed]).encode())
+    for values in (lists.offsets, lists.ids):
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
 def _directions(n: int, dim: int, rng: np.random.Generator) -> np.ndarray:
     rows = rng.standard_normal((n, dim), np.float32)
     rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
@@ -272,49 +283,20 @@ def _resume(checkpoint: Path | None, fingerprint: str, tables: Tables) -> list[f
     if checkpoint is None or not checkpoint.exists():
         return []
     about, tensors = read_tensors(checkpoint, CHECKPOINT)
-    if about["fingerprint"] != fingerprint:
+    losses: Any = about.get("losses")
+    if about.get("fingerprint") != fingerprint:
         raise InputError(
             f"{checkpoint} is a checkpoint of other text, parameters or another seed; remove it or "
             "choose another path"
         )
-    for name in ("centres", "contexts", "documents"):
-        getattr(tables, name)[:] = tensors[name]
-    losses: list[float] = about["losses"]
+    if not isinstance(losses, list):
+        raise InputError(f"{checkpoint} is damaged: it does not say how far it came")
+    for name, table in vars(tables).items():
+        check_array(checkpoint, tensors, name, table.shape)
+        table[:] = tensors[name]
     return losses
 
 
 def _write(checkpoint: Path, fingerprint: str, tables: Tables, losses: list[float]) -> None:
     about = {"format": CHECKPOINT, "fingerprint": fingerprint, "losses": losses}
     write_tensors(checkpoint, about, vars(tables))
-
-
-def write_tensors(path: Path, about: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
-    """Write arrays and a description as one file of safetensors, atomically."""
-    from safetensors.numpy import save_file
-
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"kexue": json.dumps(about)})
-
-
-def read_tensors(
-    path: str | os.PathLike[str], format: str
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_tensors` wrote.
-
-    Raises
-    ------
-    InputError
-        If the file is none of this format.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {})["kexue"])
-            if about["format"] != format:
-                raise KeyError("format")
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{os.fspath(path)} is no file of the format {format!r}") from error

@@ -102,6 +102,8 @@ class Moments:
             cubic, quartic = self._fourth_about(delta * (-other.n / n))
             other_cubic, other_quartic = other._fourth_about(delta * (self.n / n))
             self.cubic, self.quartic = cubic + other_cubic, quartic + other_quartic
+        # joblib may have mapped it from a file, to be read only
+        self.scatter = np.require(self.scatter, requirements="W")
         self.scatter += other.scatter
         self.scatter = _plus_outer(self.scatter, self.n * other.n / n, delta)
         self.mean = self.mean + delta * (other.n / n)

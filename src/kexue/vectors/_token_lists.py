@@ -15,6 +15,7 @@ from kexue._core import InputError, check_texts_argument
 from kexue.corpus import Texts, read_texts
 
 _HELD = 1 << 20  # token ids, until they are written
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,15 +135,55 @@ def split_ids(token_ids: Any) -> TokenLists:
     Raises
     ------
     InputError
-        If `token_ids` is not one row of integers.
+        If `token_ids` is not one row of integers, or an id does not fit into 31 bits.
     """
     ids = np.asarray(token_ids)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         raise InputError(
             f"token_ids must be a 1-d integer array, got {ids.dtype} of shape {ids.shape}"
         )
+    if ids.size and int(ids.max()) > _LARGEST:
+        raise InputError(f"token_ids must be less than 2**31, got {int(ids.max())}")
     ends = np.flatnonzero(ids < 0)
     if not ends.size or ends[-1] != ids.size - 1:
         ends = np.append(ends, ids.size)
     offsets = np.concatenate(([0], ends - np.arange(ends.size)))
     return TokenLists(ids[ids >= 0].astype(np.int32), offsets)
+
+
+def choose_words(lists: TokenLists, n: int, min_count: int) -> tuple[TokenLists, np.ndarray]:
+    """Return documents in numbers of the words that are frequent enough, and which these are.
+
+    Parameters
+    ----------
+    lists : TokenLists
+        Its ids are overwritten.
+    n : int
+        All ids are less than this.
+    min_count : int
+
+    Returns
+    -------
+    lists : TokenLists
+    chosen : int64 array
+        The ids that are left, most frequent first, and of equals the least first.
+
+    Raises
+    ------
+    InputError
+        If there is no token, or less than three words are left.
+    """
+    counts = lists.counts(n)
+    if not lists.ids.size:
+        raise InputError("there is no token in the documents")
+    order = np.argsort(-counts, kind="stable")
+    chosen = order[counts[order] >= min_count]
+    if chosen.size < 3:
+        raise InputError(
+            f"{chosen.size} words occur min_count={min_count} times, and 3 are needed; "
+            f"{np.count_nonzero(counts) - chosen.size} were dropped: lower min_count or give "
+            "more text"
+        )
+    new = np.full(n, -1, np.int32)
+    new[chosen] = np.arange(chosen.size)
+    return lists.renumbered(new), chosen

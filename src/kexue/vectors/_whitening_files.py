@@ -62,20 +62,31 @@ def read(
             if metadata.get("format") != _FORMAT:
                 raise InputError(f"{os.fspath(path)} is not a file of Whitening.save")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{os.fspath(path)} is not a file of Whitening.save: {error}") from error
-    description = json.loads(metadata["description"])
-    halves = [_moments(arrays, i) for i in range(2) if f"{i}.n" in arrays]
-    known = {name: a if a.ndim else a.item() for name, a in arrays.items()}
-    found = {name.removeprefix(_MAP): a for name, a in known.items() if name.startswith(_MAP)}
-    solution = Solution(**found) if found else None
-    return description["parameters"], description["feature_names"], halves, solution
+    try:
+        description = json.loads(metadata["description"])
+        parameters, names = description["parameters"], description["feature_names"]
+        halves = [_moments(arrays, i) for i in range(2) if i == 0 or f"{i}.n" in arrays]
+        known = {name: a if a.ndim else a.item() for name, a in arrays.items()}
+        found = {name.removeprefix(_MAP): a for name, a in known.items() if name.startswith(_MAP)}
+        solution = Solution(**found) if found else None
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{os.fspath(path)} is damaged: a part of it is missing") from error
+    return parameters, names, halves, solution
 
 
 def _moments(arrays: dict[str, np.ndarray], i: int) -> Moments:
     n, quartic = (arrays[f"{i}.{name}"][0].item() for name in ("n", "quartic"))
-    scatter = np.asfortranarray(arrays[f"{i}.scatter"])
-    return Moments(n, arrays[f"{i}.mean"], scatter, arrays.get(f"{i}.cubic"), quartic)
+    mean, scatter = arrays[f"{i}.mean"], np.asfortranarray(arrays[f"{i}.scatter"])
+    if (
+        scatter.shape != (mean.size, mean.size)
+        or not np.isfinite([mean.sum(), scatter.sum()]).all()
+    ):
+        raise ValueError("sums of other shapes, or not finite")
+    return Moments(n, mean, scatter, arrays.get(f"{i}.cubic"), quartic)
 
 
 def _plain(value: Any) -> Any:

@@ -89,6 +89,8 @@ class SentenceEncoder(BaseEstimator):
             Without the extra ``language``.
         """
         vectors = self.raw_vectors(texts)
+        # one of an earlier fit is not that of this one
+        self.__dict__.pop("whitening_", None)
         if self.whitening is not None:
             self.whitening_ = clone(self.whitening).fit(vectors)
         return self

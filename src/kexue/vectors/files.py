@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from kexue._core import InputError
+from kexue._core import InputError, atomic_path
 
 
 def read_word_vectors(path: str | os.PathLike[str]) -> tuple[list[str], np.ndarray]:
@@ -55,28 +57,50 @@ def _read_tensors(file: Path) -> tuple[list[str], np.ndarray]:
 
 def _read_text(file: Path) -> tuple[list[str], np.ndarray]:
     words: list[str] = []
+    number = 1
     with open(file, encoding="utf-8") as lines:
         try:
             n, dim = map(int, lines.readline().split())
+            if dim < 1:
+                raise ValueError("no dimension")
             vectors = np.empty((n, dim), np.float32)
-            for row in range(n):
-                word, *values = lines.readline().rstrip("\n").rsplit(" ", dim)
+            for number in range(2, n + 2):
+                # the authors' program ends its lines with a blank
+                word, *values = lines.readline().rstrip().rsplit(" ", dim)
+                if len(values) != dim or " " in word:
+                    raise ValueError("too few numbers, or too many")
+                vectors[number - 2] = values
+                if not np.isfinite(vectors[number - 2]).all():
+                    raise ValueError("NaN or infinity")
                 words.append(word)
-                vectors[row] = values
+            if lines.readline().strip():
+                number += 1
+                raise ValueError("more lines than were announced")
         except (ValueError, MemoryError) as error:
             raise InputError(
-                f"{file}, line {len(words) + 1}: no text of word2vec's format, which has the "
-                "number of words and of dimensions on its first line and then a word a line"
+                f"{file}, line {number}: no text of word2vec's format, which has the number of "
+                "words and of dimensions on its first line and then a word and its finite "
+                "numbers a line"
             ) from error
     return words, vectors
 
 
-def nearest_words(
-    words: list[str], vectors: np.ndarray, row: int, n: int
-) -> list[tuple[str, float]]:
-    """Return the `n` words of largest cosine with the word in a row, without it."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    cosines = vectors @ vectors[row] / np.maximum(lengths * lengths[row], np.finfo(np.float32).tiny)
-    cosines[row] = -np.inf
-    best = np.argsort(-cosines, kind="stable")[: min(n, len(words) - 1)]
-    return [(words[k], float(cosines[k])) for k in best.tolist()]
+def write_word2vec(path: str | os.PathLike[str], words: Iterable[Any], vectors: np.ndarray) -> None:
+    """Write words and their vectors in the text format of word2vec, atomically.
+
+    Raises
+    ------
+    InputError
+        If a word is empty, holds white space, or is no Unicode, which the format cannot hold.
+    """
+    spelled = [str(word) for word in words]
+    for word in spelled:
+        if word.split() != [word]:
+            wrong = "a blank is in it" if word else "it is empty"
+            raise InputError(f"word2vec's format cannot hold the word {word!r}: {wrong}")
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise InputError(f"word2vec's format cannot hold the word {word!r}: it is no Unicode")
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write("{} {}\n".format(*vectors.shape))
+        for word, vector in zip(spelled, vectors, strict=True):
+            file.write(f"{word} {' '.join(map(repr, vector.astype(float).tolist()))}\n")

@@ -3,67 +3,38 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import itertools
-import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kexue._core import (
     InputError,
-    atomic_path,
     check_choice,
     check_float,
     check_int,
     check_seed,
     effective_jobs,
-    thread_map,
 )
-from kexue.vectors import _jose_kernels as kernels
-from kexue.vectors._jose_training import (
-    POWER,
-    Settings,
-    Tables,
-    alias_table,
-    read_tensors,
-    train,
-    write_tensors,
-)
-from kexue.vectors._token_lists import TokenLists, number_tokens, split_ids
+from kexue.vectors import _jose_files as model_files
+from kexue.vectors._jose_inference import infer, unit
+from kexue.vectors._jose_training import Settings, Tables, fingerprint, train
+from kexue.vectors._nearest import nearest_rows
+from kexue.vectors._token_lists import TokenLists, choose_words, number_tokens, split_ids
+from kexue.vectors.files import write_word2vec
+from kexue.vectors.word_similarity import JudgedPairs, WordSimilarity, agreement
 
 if TYPE_CHECKING:
     import gensim.models
 
-FORMAT = "kexue-jose-1"
 
-
-class WordSimilarity(NamedTuple):
-    """How cosines of words agree with people's judgements.
-
-    Attributes
-    ----------
-    spearman : float
-        Rank correlation over the pairs of known words; NaN of less than two.
-    known : int
-        Pairs of which both words are in the vocabulary.
-    asked : int
-        All pairs.
-    """
-
-    spearman: float
-    known: int
-    asked: int
-
-
-class JoSE(TransformerMixin, BaseEstimator):
+class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Vectors of words and documents on the unit sphere, from tokenized text.
 
     Every word has two vectors, u as a centre and v as a context, every document one, d. For each
@@ -204,7 +175,7 @@ class JoSE(TransformerMixin, BaseEstimator):
         self._check_parameters()
         numbers: dict[str, int] = {}
         lists = number_tokens(documents, numbers)
-        lists, rows = self._choose_words(lists, len(numbers))
+        lists, rows = choose_words(lists, len(numbers), self.min_count)
         spelled = list(numbers)
         return self._fit(lists, [spelled[row] for row in rows.tolist()])
 
@@ -214,17 +185,35 @@ class JoSE(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         token_ids : integer array of shape (n,)
-            Ids from 0, a negative one after every document.
+            Ids from 0 and less than 2**31, a negative one after every document. Memory goes by
+            the largest.
         names : sequence of str, optional
             The words that the ids stand for, for `words_`; without them it holds ids.
+
+        Raises
+        ------
+        InputError
+            As `fit` does, for other arrays and larger ids, and for names that are too few or of
+            which two are the same.
+        TypeError
+            If a name is no string.
         """
         self._check_parameters()
         lists = split_ids(token_ids)
         most = int(lists.ids.max()) + 1 if lists.ids.size else 0
         if names is not None and len(names) < most:
             raise InputError(f"names must hold a word for each of {most} ids, got {len(names)}")
-        lists, rows = self._choose_words(lists, most)
-        return self._fit(lists, rows if names is None else [names[row] for row in rows.tolist()])
+        lists, rows = choose_words(lists, most, self.min_count)
+        if names is None:
+            return self._fit(lists, rows)
+        words = [names[row] for row in rows.tolist()]
+        for row, word in zip(rows.tolist(), words, strict=True):
+            if not isinstance(word, str):
+                raise TypeError(f"names must be str, got {word!r} for id {row}")
+        if len(set(words)) < len(words):
+            twice = next(word for k, word in enumerate(words) if word in words[:k])
+            raise InputError(f"names must differ, got {twice!r} for more than one id")
+        return self._fit(lists, words)
 
     def partial_fit(self, documents: Any, y: None = None) -> JoSE:
         """Read more documents once, with the learning rate as it is at the beginning.
@@ -238,12 +227,23 @@ class JoSE(TransformerMixin, BaseEstimator):
         documents : as for `fit`
         y : None
             Ignored.
+
+        Raises
+        ------
+        InputError, TypeError
+            As `fit` does, and if `n_components` is no longer what it was.
         """
         self._check_parameters()
         new = not hasattr(self, "word_vectors_")
+        if not new and self.n_components != self._n_features_out:
+            raise InputError(
+                f"n_components must stay {self._n_features_out}, the length of the vectors that "
+                f"partial_fit goes on with, got {self.n_components}; fit begins anew"
+            )
         if new:
             numbers: dict[str, int] = {}
-            lists, rows = self._choose_words(number_tokens(documents, numbers), len(numbers))
+            lists = number_tokens(documents, numbers)
+            lists, rows = choose_words(lists, len(numbers), self.min_count)
             spelled = list(numbers)
             self._begin(lists, [spelled[row] for row in rows.tolist()])
             self.loss_curve_, calls = [], 0
@@ -254,10 +254,12 @@ class JoSE(TransformerMixin, BaseEstimator):
         rng = np.random.default_rng([self._seed, calls])
         tables = Tables.random(len(self.words_), len(lists), self.n_components, rng)
         if not new:
-            tables.centres, tables.contexts = self.word_vectors_, self.context_vectors_
+            # joblib may have mapped them from a file, to be read only
+            tables.centres = np.require(self.word_vectors_, np.float32, ["C", "W"])
+            tables.contexts = np.require(self.context_vectors_, np.float32, ["C", "W"])
         settings = replace(self._settings(), epochs=1, before=calls)
         began = time.perf_counter()
-        losses = train(lists, self.counts_, self.sample, tables, settings)
+        losses, _ = train(lists, self.counts_, self.sample, tables, settings)
         self.words_per_second_ = lists.ids.size / (time.perf_counter() - began)
         self.loss_curve_ = [*self.loss_curve_, *losses]
         empty = np.diff(lists.offsets) == 0
@@ -288,7 +290,10 @@ class JoSE(TransformerMixin, BaseEstimator):
             were learned from.
         """
         check_is_fitted(self, "word_vectors_")
-        return self._infer(number_tokens(documents, self.vocabulary_, grow=False))
+        lists = number_tokens(documents, self.vocabulary_, grow=False)
+        found = infer(lists, self.word_vectors_, self.counts_, self._settings())
+        found[np.diff(lists.offsets) == 0] = self._mean_direction()
+        return found
 
     def most_similar(
         self, word: Any, topn: int = 10, *, vectors: Literal["words", "documents"] = "words"
@@ -306,52 +311,51 @@ class JoSE(TransformerMixin, BaseEstimator):
         ------
         KeyError
             If the word is not in the vocabulary; names the words that are spelled most alike.
+        InputError
+            For a vector of another length, and for NaN or infinity.
         """
         check_int("topn", topn, minimum=0)
         check_choice("vectors", vectors, ("words", "documents"))
+        check_is_fitted(self, "word_vectors_")
         own = -1
         if isinstance(word, np.ndarray) and word.ndim:
-            query = _unit(np.asarray(word, np.float32))
-            if query.shape != (self.word_vectors_.shape[1],):
+            query = np.asarray(word, np.float32)
+            if query.shape != (self._n_features_out,):
                 raise InputError(
-                    f"a vector must have shape ({self.word_vectors_.shape[1]},), got {query.shape}"
+                    f"a vector must have shape ({self._n_features_out},), got {query.shape}"
                 )
+            if not np.isfinite(query).all():
+                raise InputError("a vector must be finite, got NaN or infinity")
         else:
             own = self._row(word)
             query = self.word_vectors_[own]
-        table = self.word_vectors_ if vectors == "words" else self.doc_vectors_
-        cosines = table @ query
-        if vectors == "words" and own >= 0:
-            cosines[own] = -np.inf
-        best = np.argsort(-cosines, kind="stable")[: min(topn, cosines.size - (own >= 0))]
-        names = self.words_ if vectors == "words" else range(len(table))
-        return [(names[k], float(cosines[k])) for k in best.tolist()]
+        if vectors == "documents":
+            return nearest_rows(self.doc_vectors_, query, topn)
+        found = nearest_rows(self.word_vectors_, query, topn, own)
+        return [(self.words_[row], cosine) for row, cosine in found]
 
     def word_vector(self, word: Any) -> np.ndarray:
         """Return the vector of a word, float32 of shape (n_components,)."""
-        return self.word_vectors_[self._row(word)]
+        row = self._row(word)
+        return self.word_vectors_[row]
 
-    def word_similarity(self, pairs: Iterable[tuple[Any, Any, float]]) -> WordSimilarity:
+    def word_similarity(self, pairs: JudgedPairs) -> WordSimilarity:
         """Compare cosines with people's judgements of how similar words are.
 
         Parameters
         ----------
         pairs : iterable of (word, word, similarity)
             Those of unknown words are left out, which the result says.
+
+        Raises
+        ------
+        InputError
+            For what is no such triple, and for a similarity that is not finite.
         """
-        from scipy.stats import spearmanr
-
         check_is_fitted(self, "word_vectors_")
-        asked = list(pairs)
-        known = [p for p in asked if p[0] in self.vocabulary_ and p[1] in self.vocabulary_]
-        if len(known) < 2:
-            return WordSimilarity(float("nan"), len(known), len(asked))
-        first, second = (self.word_vectors_[[self._row(p[k]) for p in known]] for k in (0, 1))
-        cosines = np.einsum("ij,ij->i", first, second)
-        rank = float(spearmanr(cosines, [p[2] for p in known]).statistic)
-        return WordSimilarity(rank, len(known), len(asked))
+        return agreement(self.word_vectors_, self.vocabulary_, pairs)
 
-    def score(self, pairs: Iterable[tuple[Any, Any, float]], y: None = None) -> float:
+    def score(self, pairs: JudgedPairs, y: None = None) -> float:
         """Return Spearman's correlation of `word_similarity`."""
         return self.word_similarity(pairs).spearman
 
@@ -363,18 +367,10 @@ class JoSE(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If a word holds white space, which the format cannot hold.
+            If a word is empty, holds white space, or is no Unicode, which the format cannot hold.
         """
         check_is_fitted(self, "word_vectors_")
-        for word in self.words_:
-            if str(word).split() != [str(word)]:
-                raise InputError(
-                    f"word2vec's format cannot hold the word {word!r}: a blank is in it"
-                )
-        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write("{} {}\n".format(*self.word_vectors_.shape))
-            for word, vector in zip(self.words_, self.word_vectors_, strict=True):
-                file.write(f"{word} {' '.join(map(repr, vector.astype(float).tolist()))}\n")
+        write_word2vec(path, self.words_, self.word_vectors_)
 
     def to_gensim(self) -> gensim.models.KeyedVectors:
         """Return the word vectors as gensim's `KeyedVectors`."""
@@ -389,7 +385,6 @@ class JoSE(TransformerMixin, BaseEstimator):
         """Write the fitted model as one file of safetensors, atomically."""
         check_is_fitted(self, "word_vectors_")
         about = {
-            "format": FORMAT,
             "parameters": {
                 name: value
                 for name, value in self.get_params().items()
@@ -399,16 +394,14 @@ class JoSE(TransformerMixin, BaseEstimator):
             "words_per_second": self.words_per_second_,
             "seed": self._seed,
         }
-        spelled = json.dumps(self._plain(self.words_))
         tensors = {
-            "words": np.frombuffer(spelled.encode(), np.uint8),
             "counts": self.counts_,
             "word_vectors": self.word_vectors_,
             "context_vectors": self.context_vectors_,
             "doc_vectors": self.doc_vectors_,
             "empty_docs": self.empty_docs_,
         }
-        write_tensors(Path(path), about, tensors)
+        model_files.write_model(path, about, self._plain(self.words_), tensors)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> JoSE:
@@ -417,13 +410,15 @@ class JoSE(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If the file is no such model.
+            If the file is no such model, or damaged.
         """
-        about, tensors = read_tensors(path, FORMAT)
-        model = cls(**about["parameters"])
-        words = json.loads(tensors["words"].tobytes())
-        integers = bool(words) and isinstance(words[0], int)
-        model.words_ = np.array(words, np.int64) if integers else words
+        about, words, tensors = model_files.read_model(path)
+        try:
+            model = cls(**about["parameters"])
+        except TypeError as error:
+            raise InputError(f"{os.fspath(path)} has other parameters: {error}") from error
+        model._check_parameters()
+        model.words_ = np.array(words, np.int64) if isinstance(words[0], int) else words
         model.vocabulary_ = {word: row for row, word in enumerate(words)}
         model.counts_ = tensors["counts"]
         model.word_vectors_ = tensors["word_vectors"]
@@ -442,18 +437,20 @@ class JoSE(TransformerMixin, BaseEstimator):
             len(words), len(lists), self.n_components, np.random.default_rng(self._seed)
         )
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
-        fingerprint = "" if checkpoint is None else self._fingerprint(lists)
+        own = "" if checkpoint is None else fingerprint(self.get_params(), self._seed, lists)
         began = time.perf_counter()
-        self.loss_curve_ = train(
-            lists, self.counts_, self.sample, tables, self._settings(), checkpoint, fingerprint
+        self.loss_curve_, epochs = train(
+            lists, self.counts_, self.sample, tables, self._settings(), checkpoint, own
         )
         seconds = time.perf_counter() - began
-        self.words_per_second_ = lists.ids.size * self.epochs / seconds
+        self.words_per_second_ = lists.ids.size * epochs / seconds
         self.empty_docs_ = np.diff(lists.offsets) == 0
         self._keep(tables)
         return self
 
     def _begin(self, lists: TokenLists, words: Any) -> None:
+        # vectors of an earlier fit are not those of the words of one that is interrupted
+        self.__dict__.pop("word_vectors_", None)
         self.words_ = words
         self.vocabulary_ = {word: row for row, word in enumerate(self._plain(words))}
         self.counts_ = lists.counts(len(words))
@@ -480,63 +477,25 @@ class JoSE(TransformerMixin, BaseEstimator):
         self.doc_vectors_ = tables.documents
         self.doc_vectors_[self.empty_docs_] = self._mean_direction()
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
     @property
     def _n_features_out(self) -> int:
         return int(self.word_vectors_.shape[1])
 
-    def _choose_words(self, lists: TokenLists, n: int) -> tuple[TokenLists, np.ndarray]:
-        """Return the documents in numbers of the words that are frequent enough, and these."""
-        counts = lists.counts(n)
-        if not lists.ids.size:
-            raise InputError("there is no token in the documents")
-        order = np.argsort(-counts, kind="stable")
-        chosen = order[counts[order] >= self.min_count]
-        if chosen.size < 3:
-            raise InputError(
-                f"{chosen.size} words occur min_count={self.min_count} times, and 3 are needed; "
-                f"{np.count_nonzero(counts) - chosen.size} were dropped: lower min_count or give "
-                "more text"
-            )
-        new = np.full(n, -1, np.int32)
-        new[chosen] = np.arange(chosen.size)
-        return lists.renumbered(new), chosen
-
-    def _infer(self, lists: TokenLists) -> np.ndarray:
-        vectors = self.word_vectors_
-        n, dim = len(lists), vectors.shape[1]
-        weights = self.counts_**POWER
-        drawn = (weights @ vectors / weights.sum()).astype(np.float32)
-        found = np.empty((n, dim), np.float32)
-        share, alias = alias_table(self.counts_)
-        epochs = max(self.epochs, 1)
-        rates = (self.learning_rate * (1 - np.arange(epochs) / epochs)).astype(np.float32)
-        seed = np.uint64(self._seed << 32)
-
-        def part(bounds: tuple[int, int]) -> None:
-            for k in range(*bounds):
-                rows = lists.ids[lists.offsets[k] : lists.offsets[k + 1]]
-                if rows.size:
-                    found[k] = _unit(vectors[rows].mean(axis=0) - drawn)
-            kernels.infer_documents(
-                lists.ids, lists.offsets, *bounds, rates, share, alias, vectors,
-                dim, self.negative, np.float32(self.margin), seed, found,
-            )  # fmt: skip
-
-        jobs = effective_jobs(self.n_jobs)
-        edges = np.linspace(0, n, jobs + 1).astype(int).tolist()
-        thread_map(part, itertools.pairwise(edges), jobs)
-        found[np.diff(lists.offsets) == 0] = self._mean_direction()
-        return found
-
     def _mean_direction(self) -> np.ndarray:
         # a product, since a selection would be a copy of the documents
-        return _unit((~self.empty_docs_).astype(np.float32) @ self.doc_vectors_)
+        return unit((~self.empty_docs_).astype(np.float32) @ self.doc_vectors_)
 
     def _row(self, word: Any) -> int:
         check_is_fitted(self, "word_vectors_")
         if isinstance(word, np.generic):
             word = word.item()
-        row = self.vocabulary_.get(word)
+        row = self.vocabulary_.get(word) if isinstance(word, Hashable) else None
         if row is None:
             known = [name for name in self.vocabulary_ if isinstance(name, str)]
             near = difflib.get_close_matches(str(word), known, 3) if len(known) < 10**6 else []
@@ -547,15 +506,6 @@ class JoSE(TransformerMixin, BaseEstimator):
     @staticmethod
     def _plain(words: Any) -> list[Any]:
         return words if isinstance(words, list) else words.tolist()
-
-    def _fingerprint(self, lists: TokenLists) -> str:
-        """Return what tells whether a checkpoint belongs to this text and these parameters."""
-        ignored = ("checkpoint", "n_jobs", "random_state")
-        own = {name: value for name, value in self.get_params().items() if name not in ignored}
-        digest = hashlib.sha256(json.dumps([own, self._seed], sort_keys=True).encode())
-        for values in (lists.offsets, lists.ids):
-            digest.update(np.ascontiguousarray(values).data)
-        return digest.hexdigest()
 
     def _check_parameters(self) -> None:
         check_int("n_components", self.n_components, minimum=1)
@@ -575,8 +525,3 @@ class JoSE(TransformerMixin, BaseEstimator):
                 "checkpoint needs an integer random_state, since a run can only go on with the "
                 f"seed it began with; got {self.random_state!r}"
             )
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(vector)
-    return vector / norm if norm else vector

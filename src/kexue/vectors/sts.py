@@ -6,6 +6,7 @@ import gzip
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,6 +181,9 @@ def _read_subsets(dataset: Any, split: str | None) -> dict[str, Pairs]:
                 raise InputError(
                     f"dataset must hold (sentence, sentence, score), got {pair!r} in {name!r}"
                 )
+            score = pair[2]
+            if not isinstance(score, Real) or not np.isfinite(float(score)):
+                raise InputError(f"scores must be finite numbers, got {score!r} in {name!r}")
     if not subsets:
         raise InputError("dataset must hold at least one subset")
     return subsets

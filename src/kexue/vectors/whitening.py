@@ -293,7 +293,10 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def load(cls, path: str | os.PathLike[str]) -> Whitening:
         """Return the model of a file of `save`: bit for bit the same, ready for `partial_fit`."""
         parameters, names, halves, solution = files.read(path)
-        model = cls(**parameters)
+        try:
+            model = cls(**parameters)
+        except TypeError as error:
+            raise InputError(f"{os.fspath(path)} has other parameters: {error}") from error
         model._check_parameters()
         model._halves, model._solution = halves, solution
         model.n_features_in_ = halves[0].mean.size
