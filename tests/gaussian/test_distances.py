@@ -529,7 +529,7 @@ def test_bad_pairs_are_named(distance):
         distance(1.0, ONE)
     with pytest.raises(TypeError, match="q must be a Gaussian, got ndarray"):
         distance(ONE, np.zeros(3))
-    with pytest.raises(InputError, match="p and q must have one dimension, got 1 and 2"):
+    with pytest.raises(InputError, match="p and q must have the same dimension, got 1 and 2"):
         distance(ONE, TWO)
     single = Gaussian.diag(np.zeros(1, np.float32), np.ones(1, np.float32))
     with pytest.raises(InputError, match="of one type of number, got float64 and float32"):

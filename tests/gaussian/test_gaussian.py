@@ -251,7 +251,7 @@ BAD = {
     "empty stack": (lambda: Gaussian.stack([]), "gaussians must not be empty"),
     "stack of two dimensions": (
         lambda: Gaussian.stack([Gaussian.diag([0.0], [1.0]), Gaussian.diag([0.0] * 2, [1.0] * 2)]),
-        r"gaussians must have one dimension and no batch, got dimensions \[1, 2\]",
+        r"gaussians must have the same dimension and no batch, got dimensions \[1, 2\]",
     ),
     "part of one": (lambda: Gaussian.diag([0.0], [1.0])[0], "one Gaussian has no batch"),
 }

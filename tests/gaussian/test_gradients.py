@@ -86,6 +86,91 @@ def test_against_differences_near_each_other(form, name):
     assert torch.autograd.gradcheck(value, (*first, *second), eps=1e-6, atol=1e-7, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("forms", "name"),
+    [
+        (forms, name)
+        for forms in (
+            *((form, form) for form in FORMS),
+            ("full", "diagonal"),
+            ("diagonal", "factor"),
+            ("thin factor", "cholesky"),
+            ("isotropic", "diagonal + low rank"),
+        )
+        for name in SMOOTH
+        if "thin factor" not in forms or "wasserstein2" in name
+    ],
+)
+def test_second_derivatives_are_right_or_refused(forms, name):
+    """A factor that is held fixed in the first derivative must not pass for a constant."""
+    distance = SMOOTH[name]
+    first, second = (arguments(form, seed) for seed, form in enumerate(forms))
+
+    def value(*parts):
+        p = FORMS[forms[0]][1](*parts[: len(first)])
+        return distance(p, FORMS[forms[1]][1](*parts[len(first) :]))
+
+    if forms == ("isotropic", "isotropic") or (
+        "wasserstein2" in name and forms != ("diagonal", "diagonal")
+    ):
+        with pytest.raises(RuntimeError, match=r"create_graph=True asks .* can be differentiated"):
+            torch.autograd.grad(value(*first, *second), first, create_graph=True)
+    else:
+        parts = (*first, *second)
+        gradients = torch.autograd.grad(value(*parts), parts, create_graph=True)
+        torch.manual_seed(2)
+        step = [torch.randn_like(part) for part in parts]
+        along = sum((g * s).sum() for g, s in zip(gradients, step, strict=True))
+        found = torch.autograd.grad(along, parts)
+        ends = []
+        for size in (1e-5, -1e-5):
+            moved = [
+                (part.detach() + size * s).requires_grad_()
+                for part, s in zip(parts, step, strict=True)
+            ]
+            ends.append(torch.autograd.grad(value(*moved), moved))
+        expected = [(there - back) / 2e-5 for there, back in zip(*ends, strict=True)]
+        torch.testing.assert_close(found, tuple(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_second_derivatives_of_one_dimension_are_refused():
+    zero, four = torch.zeros(1).double(), torch.full((1, 1), 4.0).double()
+
+    def square(matrix, make=Gaussian.full):
+        return wasserstein2(make(zero, matrix), Gaussian.full(zero + 1, four), squared=True)
+
+    for make in (Gaussian.full, Gaussian.from_factor):
+        with pytest.raises(RuntimeError, match="create_graph=True asks for a second derivative: w"):
+            torch.autograd.functional.hessian(lambda m, make=make: square(m, make), four / 2)
+
+    def way(matrix):
+        return geodesic(Gaussian.full(zero, matrix), Gaussian.full(zero, four), 0.5).cov
+
+    with pytest.raises(RuntimeError, match="geodesic and transport_map can be differentiated once"):
+        torch.autograd.functional.hessian(way, four / 2)
+
+
+@pytest.mark.parametrize("var", [1.0, 1.05, 1.2])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        ("kl", lambda v: v**-2 / 2),
+        ("bhattacharyya", lambda v: v**-2 / 4 - (1 + v) ** -2 / 2),
+    ],
+)
+def test_second_derivatives_with_repeated_eigenvalues(name, share, var):
+    """Where those of eigenvectors do not exist: in every direction of unit length the same."""
+    zero, one = torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+
+    def value(cov):
+        return SMOOTH[name](Gaussian.full(zero, (cov + cov.mT) / 2), Gaussian.full(zero, one))
+
+    hessian = torch.autograd.functional.hessian(value, var * one)
+    for direction in (torch.diag(one[0]), torch.ones_like(one) / 3):
+        found = (hessian * direction[..., None, None] * direction).sum()
+        assert found.item() == pytest.approx(share(var), rel=1e-12)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", [*SMOOTH, *ROOTS])
 def test_zero_where_p_is_q(form, name):

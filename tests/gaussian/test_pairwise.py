@@ -15,6 +15,7 @@ from kexue.gaussian import (
     Gaussian,
     bhattacharyya,
     hellinger,
+    jeffreys,
     kl,
     pairwise_distances,
     wasserstein2,
@@ -25,6 +26,7 @@ METRICS = {
     "bhattacharyya": bhattacharyya,
     "wasserstein2": wasserstein2,
     "hellinger": hellinger,
+    "jeffreys": jeffreys,
 }
 METRIC = pytest.mark.parametrize("metric", METRICS)
 
@@ -94,7 +96,7 @@ def test_singular_diagonals(metric):
     ps = Gaussian.diag(mean, var)
     found = pairwise_distances(ps, metric=metric)
     np.testing.assert_allclose(found, METRICS[metric](ps, ps, pairwise=True), rtol=1e-12)
-    assert np.isinf(found).any() == (metric in ("kl", "bhattacharyya"))
+    assert np.isinf(found).any() == (metric in ("kl", "bhattacharyya", "jeffreys"))
 
 
 @METRIC
@@ -187,7 +189,7 @@ def test_bad_input_is_named():
         pairwise_distances(ps, metric="cosine")
     with pytest.raises(InputError, match=r"batches of one dimension, got batch shape \(\)"):
         pairwise_distances(ps[0])
-    with pytest.raises(InputError, match="p and q must have one dimension, got 1 and 2"):
+    with pytest.raises(InputError, match="p and q must have the same dimension, got 1 and 2"):
         pairwise_distances(ps, Gaussian.diag(np.zeros((2, 2)), np.ones((2, 2))))
     for form in (ps, Gaussian.full(np.zeros((2, 1)), np.eye(1))):
         with pytest.raises(InputError, match="ps and qs must not be empty"):

@@ -247,6 +247,18 @@ def test_documents_are_found_again(data):
     assert np.mean(nearest == np.arange(2000)) > 0.95
 
 
+def test_tokens_of_another_type_are_refused(model):
+    for odd in (3, None, ["moon"], b"moon"):
+        with pytest.raises(TypeError, match=r"tokens must be str, got another in \['sun', "):
+            model.transform([["moon"], ["sun", odd]])
+        with pytest.raises(TypeError, match="tokens must be str, got another in"):
+            clone_with(model).partial_fit([["sun", odd]])
+    by_ids = JoSE(4, epochs=1, min_count=1).fit_ids(np.array([0, 3, 5, -1] * 9))
+    assert by_ids.transform([[3, 7], np.array([0, 9])]).shape == (2, 4)
+    with pytest.raises(TypeError, match="tokens must be int, as the words are, got another in"):
+        by_ids.transform([["3"]])
+
+
 def clone_with(model, **parameters):
     from copy import copy
 
@@ -303,6 +315,9 @@ def test_word_similarity(model):
     assert (found.known, found.asked) == (3, 4)
     assert found.spearman == model.score(pairs) > 0.4
     assert np.isnan(model.word_similarity(pairs[3:]).spearman)
+    # as a file has them; as text, "10" would come before "9"
+    spelled = [(a, b, {9.0: "10", 8.0: "9"}.get(s, str(s))) for a, b, s in pairs]
+    assert model.score(spelled) == found.spearman
 
 
 def test_most_similar(model):
@@ -333,12 +348,21 @@ def test_what_is_no_word_or_vector(model):
         model.most_similar(["sun"])
     with pytest.raises(InputError, match="a vector must be finite, got NaN or infinity"):
         model.most_similar(np.full(16, np.nan))
-    for pair in (("sun", "moon"), "sun"):
-        with pytest.raises(InputError, match=r"pairs must hold \(word, word, similarity\), got"):
-            model.word_similarity([pair])
-    for judged in (np.nan, "high", None):
-        with pytest.raises(InputError, match="a similarity must be a finite number, got"):
-            model.word_similarity([("sun", "moon", judged)])
+    with pytest.raises(InputError, match="a vector must point somewhere, got zeros"):
+        model.most_similar(np.zeros(16))
+    good = ("sun", "moon", 9)
+    for pair in (("sun", "moon"), "sun", (*good, 1)):
+        with pytest.raises(
+            InputError, match=r"must hold \(word, word, similarity\), .* for pair 1"
+        ):
+            model.word_similarity([good, pair])
+    for judged in (np.nan, "high", None, "inf"):
+        with pytest.raises(InputError, match=r"must be a finite number, got .* for pair 1"):
+            model.word_similarity([good, ("sun", "moon", judged)])
+    with pytest.raises(InputError, match="a word cannot be a list, got one in pair 0"):
+        model.score([(["sun"], "moon", 1)])
+    with pytest.raises(TypeError, match=r"pairs must hold \(word, word, similarity\), got one str"):
+        model.score("sun")
     alike = [("sun", "moon", 1), ("sun", "bread", 1)]
     assert np.isnan(model.word_similarity(alike).spearman)
 
@@ -464,6 +488,12 @@ def test_gensim_reads_it(model, tmp_path):
         assert theirs == [name for name, _ in model.most_similar("sun", 3)]
 
 
+def test_without_gensim(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    with pytest.raises(ImportError, match=r'needed for JoSE.to_gensim .* "kexue\[bench\]"'):
+        model.to_gensim()
+
+
 @pytest.mark.parametrize(
     ("options", "documents", "error", "message"),
     [
@@ -480,7 +510,7 @@ def test_gensim_reads_it(model, tmp_path):
         ({}, "text", TypeError, "documents must be"),
         ({}, ["text", "more"], TypeError, "each document must be"),
         ({}, [["a", 1, "b"]] * 9, TypeError, "tokens must be str, got 1"),
-        ({}, [["a", ["b"]]] * 9, TypeError, "tokens must be str, got one in"),
+        ({}, [["a", ["b"]]] * 9, TypeError, "tokens must be str, got another in"),
         ({}, 5, TypeError, "documents must be an iterable"),
     ],
 )

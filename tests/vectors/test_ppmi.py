@@ -89,6 +89,8 @@ def test_boundaries_and_rare_words():
         ({}, "abc", TypeError, "documents must be an iterable of str, got one str"),
         ({}, ["abc"], TypeError, "each document must be an iterable of str, got one str"),
         ({"min_count": 9}, DOCUMENTS, InputError, "no word occurs min_count=9 times among 11"),
+        ({}, [], InputError, "there is no token in the documents"),
+        ({}, [[], []], InputError, "there is no token in the documents"),
         ({"n_components": 0}, DOCUMENTS, InputError, "n_components must be an int >= 1, got 0"),
         ({"window": 0}, DOCUMENTS, InputError, "window must be an int >= 1, got 0"),
         ({"min_count": 1}, [["a"], ["b"]], InputError, "no two words are neighbours more often"),

@@ -136,10 +136,11 @@ PAIRS = [("a", "b", 1.0), ("a", "a", 2.0)]
         (([[1]], [[1]]), PAIRS, {}, InputError, r"2 pairs must have vectors of shape \(2, k\) on"),
         ({}, PAIRS[:1], {}, InputError, "subset 'pairs' must hold at least 2 pairs, got 1"),
         ({}, {}, {}, InputError, "dataset must hold at least one subset"),
-        ({}, {"s": ["ab", "cd"]}, {}, InputError, "must hold .*score., got 'ab' in 's'"),
+        ({}, {"s": ["ab", "cd"]}, {}, InputError, "must hold .*score., got 'ab' for pair 0 of 's'"),
         (len, [(*p[:2], 1) for p in PAIRS], {}, InputError, r"must have vectors of shape"),
-        ({}, [*PAIRS, ("a", "b", np.nan)], {}, InputError, "must be finite numbers, got nan in 'p"),
-        ({}, {"s": [*PAIRS, ("a", "b", None)]}, {}, InputError, "finite numbers, got None in 's'"),
+        ({}, [*PAIRS, ("a", "b", np.nan)], {}, InputError, "numbers, got nan for pair 2 of 'p"),
+        ({}, {"s": [*PAIRS, ("a", "b", None)]}, {}, InputError, "got None for pair 2 of 's'"),
+        ({}, [*PAIRS, ("a", "b", "x")], {}, InputError, "numbers, got 'x' for pair 2 of 'pairs'"),
         ({}, PAIRS, {"split": "dev"}, InputError, "split='dev' can only choose from a file"),
         ({}, PAIRS, {"metric": "tau"}, InputError, "metric must be one of 'spearman', 'pearson'"),
         ({}, PAIRS, {"aggregate": "max"}, InputError, "aggregate must be one of 'wmean', 'mean'"),
@@ -168,3 +169,23 @@ def test_bad_files_are_answered_by_their_line(tmp_path, content, message):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         evaluate_sts({}, path, split="train" if "train" in message else None)
+
+
+GOOD = gzip.compress((HEADER + LINES).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("latin.tsv", (HEADER + LINES).encode() + b"test\ts\t1\tcaf\xe9\tb\n"),
+        ("binary.tsv", b"\x80\x00\xff" * 9),
+        ("plain.tsv.gz", (HEADER + LINES).encode()),
+        ("cut.tsv.gz", GOOD[:-12]),
+        ("damaged.tsv.gz", GOOD[:20] + b"\xff" * 9 + GOOD[29:]),
+    ],
+)
+def test_what_is_no_text_is_answered_by_its_name(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} must be tab-separated values in UTF-8, by gzip"):
+        read_pairs(path)

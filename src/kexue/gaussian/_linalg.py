@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 
 from kexue.gaussian._arrays import detached, is_torch, namespace, solve_triangular
+from kexue.gaussian._derivatives import once
 
 _NEAR = 0.125  # |t| below which t - log(1 + t) is summed as a series
 _TERMS = 7  # which then leave out less than 1e-17 of it
 _QR_ROWS = 1000  # of a block that stays in the cache
+_ONCE = (
+    "distances between s I + F F.T, factors among them, can be differentiated once; kl, "
+    "bhattacharyya and hellinger of Gaussian.full(p.mean, p.cov) can twice"
+)
 
 
 def excess(t: Any, log_ratio: Any) -> Any:
@@ -127,13 +132,13 @@ def coordinates(columns: Any) -> Any:
     Returns
     -------
     array of shape (..., k, k)
-        For a tensor, differentiable with the basis held fixed. A function of Gaussians that no
-        reflection changes has the same first derivative either way: steps out of the space to
+        For a tensor, differentiable once, with the basis held fixed. A function of Gaussians that
+        no reflection changes has the same first derivative either way: steps out of the space to
         the one side and to the other change it alike, so not at first order.
     """
     if is_torch(columns):
         basis = namespace(columns).linalg.qr(detached(columns))[0]
-        return basis.mT @ columns
+        return basis.mT @ once(columns, _ONCE)
     qr: Any = np.linalg.qr
     n, k = columns.shape[-2:]
     whole = n // _QR_ROWS * _QR_ROWS

@@ -132,7 +132,7 @@ def check_pair(p: object, q: object) -> None:
     assert isinstance(q, Gaussian)
     namespace(p.mean, q.mean)
     if p.dim != q.dim:
-        raise InputError(f"p and q must have one dimension, got {p.dim} and {q.dim}")
+        raise InputError(f"p and q must have the same dimension, got {p.dim} and {q.dim}")
     if p.mean.dtype != q.mean.dtype:
         raise InputError(
             "p and q must be of one type of number, got "

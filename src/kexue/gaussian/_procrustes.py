@@ -14,10 +14,15 @@ from functools import cache
 from typing import Any
 
 from kexue.gaussian._arrays import namespace, wants_gradient
+from kexue.gaussian._derivatives import check_once
 from kexue.gaussian._linalg import padded, squared_norm
 
 Near = Callable[[], tuple[Any, Any]]
 
+_ONCE = (
+    "wasserstein2, geodesic and transport_map can be differentiated once, and twice only between "
+    "diagonals"
+)
 _CLOSE = 0.01  # of the sum of traces; farther apart, their difference keeps 14 digits
 
 
@@ -97,8 +102,8 @@ def _polar_with_gradient() -> Any:
             return u @ vt
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
         def backward(ctx: Any, gradient: Any) -> Any:
+            check_once(_ONCE)
             u, s, vt = ctx.saved_tensors
             turned = u.mT @ gradient @ vt.mT
             sums = s[..., None] + s[..., None, :]
@@ -123,8 +128,8 @@ def _gap_with_gradient() -> Any:
             return squared_norm(steps[0], 2)
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
         def backward(ctx: Any, gradient: Any) -> Any:
+            check_once(_ONCE)
             scale = 2 * gradient[..., None, None]
             return tuple(
                 (scale * step)[..., : shape[-1]].sum_to_size(shape)

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from kexue.gaussian._arrays import namespace, plain, solve_triangular, try_cholesky
+from kexue.gaussian._arrays import eye, namespace, plain, solve_triangular, try_cholesky
 from kexue.gaussian._covariances import LowRank
+from kexue.gaussian._derivatives import spectral_sum
 from kexue.gaussian._linalg import (
     diagonal,
     lower_triangular,
@@ -99,12 +100,17 @@ def _regular(pair: DensePair) -> Any:
     near, change = relative_change(pair.difference, solve_triangular(second, first), second)
     value: Any = 0.0
     if change is not None:
-        t = xp.linalg.eigvalsh(change)
-        value = xp.log1p(t * t / (4 * (1 + t))).sum(-1) / 4
+        value = spectral_sum(change, lambda t: xp.log1p(t * t / (4 * (1 + t))), _slope) / 4
     if not bool(near.all()):
         logs = [xp.log(abs(diagonal(factor))).sum(-1) for factor in (middle, first, second)]
         value = xp.where(near, value, logs[0] - (logs[1] + logs[2]) / 2)
     return value + squared_norm(solved(middle, pair.step)) / 8
+
+
+def _slope(change: Any) -> Any:
+    """Return the derivative of ``log(1 + t^2 / (4 (1 + t)))``, of matrices."""
+    xp, one = namespace(change), eye(change.shape[-1], change)
+    return xp.linalg.solve(2 * one + change, xp.linalg.solve(one + change, change))
 
 
 def _middle_factor(pair: DensePair) -> Any:

@@ -91,7 +91,8 @@ class Gaussian:
         Parameters
         ----------
         mean, var : array-like of shape (..., n)
-            ``var >= 0``.
+            ``var >= 0``. A matrix of shape (n, n) is n vectors of variances, a batch: a covariance
+            matrix goes to `full`.
 
         Raises
         ------
@@ -191,7 +192,7 @@ class Gaussian:
 
     @classmethod
     def stack(cls, gaussians: Iterable[Gaussian]) -> Gaussian:
-        """Return several Gaussians, of one dimension and without batches, as one batch.
+        """Return several Gaussians, of the same dimension and without batches, as one batch.
 
         Those that share a form keep it; otherwise all become full matrices.
         """
@@ -203,7 +204,7 @@ class Gaussian:
                 )
             if gaussian.batch_shape or gaussian.dim != gaussians[0].dim:
                 raise InputError(
-                    "gaussians must have one dimension and no batch, got dimensions "
+                    "gaussians must have the same dimension and no batch, got dimensions "
                     f"{sorted({g.dim for g in gaussians})} and batch {gaussian.batch_shape}"
                 )
         if not gaussians:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kexue.gaussian._arrays import namespace, solve_triangular
+from kexue.gaussian._arrays import eye, namespace, solve_triangular
+from kexue.gaussian._derivatives import spectral_sum
 from kexue.gaussian._linalg import diagonal, excess, relative_change, solved, squared_norm
 from kexue.gaussian._low_rank import divergence
 from kexue.gaussian._pairs import DensePair, DiagonalPair, LowRankPair, aligned, as_pair, evaluate
@@ -104,11 +105,15 @@ def _regular(pair: DensePair) -> Any:
     near, change = relative_change(pair.difference, ratio, second)
     value: Any = 0.0
     if change is not None:
-        t = xp.linalg.eigvalsh(change)
-        value = excess(t, xp.log1p(t)).sum(-1)
+        value = spectral_sum(change, lambda t: excess(t, xp.log1p(t)), _slope)
     if not bool(near.all()):
         value = xp.where(near, value, _far(ratio))
     return (value + squared_norm(solved(second, pair.step))) / 2
+
+
+def _slope(change: Any) -> Any:
+    """Return the derivative of ``t - log(1 + t)``, of matrices."""
+    return namespace(change).linalg.solve(eye(change.shape[-1], change) + change, change)
 
 
 def _far(ratio: Any) -> Any:

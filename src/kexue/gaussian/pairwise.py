@@ -16,7 +16,7 @@ from kexue.gaussian._pairs import check_pair
 from kexue.gaussian._pairwise_kernels import bhattacharyya_block, finish_euclidean, finish_kl
 from kexue.gaussian.bhattacharyya import bhattacharyya, hellinger
 from kexue.gaussian.gaussian import Gaussian
-from kexue.gaussian.kl import kl
+from kexue.gaussian.kl import jeffreys, kl
 from kexue.gaussian.wasserstein import wasserstein2
 
 _METRICS: dict[str, Callable[..., Any]] = {
@@ -24,10 +24,12 @@ _METRICS: dict[str, Callable[..., Any]] = {
     "bhattacharyya": bhattacharyya,
     "wasserstein2": wasserstein2,
     "hellinger": hellinger,
+    "jeffreys": jeffreys,
 }
 _ROWS = 256  # of a task of a thread
-# (out, rows of p, first column of q) -> None
-_Fill = Callable[[np.ndarray, slice, int], None]
+# (out, which of p, which of q) -> None
+_Fill = Callable[[np.ndarray, slice, slice], None]
+_Means = tuple[np.ndarray, np.ndarray]  # and variances
 
 
 def pairwise_distances(
@@ -42,7 +44,7 @@ def pairwise_distances(
     ----------
     ps, qs : Gaussian with a batch of one dimension, or sequence of Gaussian
         `qs` is `ps` by default.
-    metric : {"kl", "bhattacharyya", "wasserstein2", "hellinger"}
+    metric : {"kl", "bhattacharyya", "wasserstein2", "hellinger", "jeffreys"}
         ``kl`` is KL(p || q) in nats, from rows to columns.
     n_jobs : int, optional
         Threads; the result is the same for any number.
@@ -111,23 +113,16 @@ def _by_rows(
     return out + xp.triu(out, 1).mT if symmetric else out
 
 
-def _of_diagonals(
-    p: tuple[np.ndarray, np.ndarray],
-    q: tuple[np.ndarray, np.ndarray],
-    metric: str,
-    symmetric: bool,
-    n_threads: int,
-) -> np.ndarray:
-    make = {"kl": _kl_filler, "wasserstein2": _euclidean_filler}.get(metric, _bhattacharyya_filler)
-    fill = make(p, q)
+def _of_diagonals(p: _Means, q: _Means, metric: str, symmetric: bool, n_threads: int) -> np.ndarray:
+    fill = _FILLERS[metric](p, q)
     k1, k2 = len(p[0]), len(q[0])
     out = np.empty((k1, k2))
 
     def task(start: int) -> None:
         rows = slice(start, min(start + _ROWS, k1))
-        first = start if symmetric else 0
-        block = out[rows, first:]
-        fill(block, rows, first)
+        columns = slice(start if symmetric else 0, None)
+        block = out[rows, columns]
+        fill(block, rows, columns)
         if metric == "hellinger":
             np.sqrt(-np.expm1(-block), out=block)
 
@@ -147,7 +142,7 @@ def _centred(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a - centre, b - centre
 
 
-def _kl_filler(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray]) -> _Fill:
+def _kl_filler(p: _Means, q: _Means) -> _Fill:
     (m1, v1), (m2, v2) = p, q
     singular = not (v1.all() and v2.all())
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -159,40 +154,60 @@ def _kl_filler(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray
         rows = np.array([-n - logs1.sum(1), n + abs(logs1).sum(1)])
         columns = np.array([logs2.sum(1), abs(logs2).sum(1), (b**2 / v2).sum(1)])
 
-    def fill(out: np.ndarray, part: slice, first: int) -> None:
+    def fill(out: np.ndarray, i: slice, j: slice) -> None:
         if singular:
             out[...] = np.nan
         else:
-            np.matmul(left[part], right[first:].T, out=out)
-        finish_kl(out, m1[part], v1[part], m2[first:], v2[first:], rows[:, part], columns)
+            np.matmul(left[i], right[j].T, out=out)
+        of_j = np.ascontiguousarray(columns[:, j])
+        finish_kl(out, m1[i], v1[i], m2[j], v2[j], rows[:, i], of_j)
 
     return fill
 
 
-def _euclidean_filler(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray]) -> _Fill:
+def _jeffreys_filler(p: _Means, q: _Means) -> _Fill:
+    there, back = _kl_filler(p, q), _kl_filler(q, p)
+
+    def fill(out: np.ndarray, i: slice, j: slice) -> None:
+        ways = np.empty(out.shape), np.empty(out.shape[::-1])
+        there(ways[0], i, j)
+        back(ways[1], j, i)
+        np.add(ways[0], ways[1].T, out=out)
+
+    return fill
+
+
+def _euclidean_filler(p: _Means, q: _Means) -> _Fill:
     a, b = (np.concatenate([m, np.sqrt(v)], 1) for m, v in (p, q))
     left, right = _centred(a, b)
     rows, columns = (left**2).sum(1), (right**2).sum(1)
 
-    def fill(out: np.ndarray, part: slice, first: int) -> None:
-        np.matmul(left[part], right[first:].T, out=out)
-        finish_euclidean(out, a[part], b[first:], rows[part], columns[first:])
+    def fill(out: np.ndarray, i: slice, j: slice) -> None:
+        np.matmul(left[i], right[j].T, out=out)
+        finish_euclidean(out, a[i], b[j], rows[i], columns[j])
 
     return fill
 
 
-def _bhattacharyya_filler(
-    p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray]
-) -> _Fill:
+def _bhattacharyya_filler(p: _Means, q: _Means) -> _Fill:
     (m1, v1), (m2, v2) = p, (np.ascontiguousarray(q[0].T), np.ascontiguousarray(q[1].T))
 
-    def fill(out: np.ndarray, part: slice, first: int) -> None:
-        bhattacharyya_block(out, m1[part], v1[part], m2[:, first:], v2[:, first:])
+    def fill(out: np.ndarray, i: slice, j: slice) -> None:
+        bhattacharyya_block(out, m1[i], v1[i], m2[:, j], v2[:, j])
 
     return fill
 
 
-def _in_numpy(batch: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+_FILLERS = {
+    "kl": _kl_filler,
+    "jeffreys": _jeffreys_filler,
+    "wasserstein2": _euclidean_filler,
+    "bhattacharyya": _bhattacharyya_filler,
+    "hellinger": _bhattacharyya_filler,
+}
+
+
+def _in_numpy(batch: Gaussian) -> _Means:
     """Return means and variances as float64 arrays of shape (k, n)."""
     shape = (batch.batch_shape[0], batch.dim)
     mean, var = (

@@ -40,7 +40,8 @@ def wasserstein2(p: Gaussian, q: Gaussian, *, squared: bool = False, pairwise: b
     Returns
     -------
     array or tensor of the batch's shape
-        Finite for singular covariances too. Tensors can be differentiated once.
+        Finite for singular covariances too. Tensors can be differentiated once; a second
+        derivative, by ``create_graph=True``, is a `RuntimeError` unless both are diagonal.
 
     References
     ----------

@@ -6,6 +6,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,21 @@ def number_tokens(documents: Any, numbers: dict[str, int], *, grow: bool = True)
     Raises
     ------
     TypeError
-        If a document is a string, or a token is none.
+        If a document is a string, or a token is none, or is of another type than the words.
     """
     offsets = array("q", [0])
     known = len(numbers)
+    # after `fit_ids` words are ids
+    kind = str if grow or isinstance(next(iter(numbers)), str) else Integral
     total = 0
+
+    def rows_of(document: Sequence[Any]) -> Iterator[int]:
+        for token in document:
+            row = numbers.get(token)
+            if row is not None:
+                yield row
+            elif not isinstance(token, kind):
+                raise TypeError(f"{token!r} can be no word")
 
     def parts() -> Iterator[array[int]]:
         nonlocal total
@@ -108,9 +119,10 @@ def number_tokens(documents: Any, numbers: dict[str, int], *, grow: bool = True)
                 if grow:
                     held.extend(numbers.setdefault(token, len(numbers)) for token in document)
                 else:
-                    held.extend(numbers[token] for token in document if token in numbers)
+                    held.extend(rows_of(document))
             except TypeError as error:  # a token that is no word at all, such as a list
-                raise TypeError(f"tokens must be str, got one in {document!r}") from error
+                name = "str" if kind is str else "int, as the words are"
+                raise TypeError(f"tokens must be {name}, got another in {document!r}") from error
             total += len(held) - begin
             offsets.append(total)
             if len(held) >= _HELD:

@@ -31,7 +31,8 @@ class SentenceEncoder(BaseEstimator):
         embeddings), over the last, the last layer's first token, that token through the model's
         pooler, or the last two layers.
     layers : sequence of int, optional
-        Instead of `pooling`: the hidden layers to average over, 0 the embeddings, -1 the last.
+        Instead of `pooling`: the hidden layers to average over, 0 the embeddings, -1 the last. The
+        model runs as a whole, whichever are asked for.
     max_length : int
         Tokens of a text that are read.
     batch_size : int

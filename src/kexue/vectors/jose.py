@@ -21,6 +21,7 @@ from kexue._core import (
     check_int,
     check_seed,
     effective_jobs,
+    require,
 )
 from kexue.vectors import _jose_files as model_files
 from kexue.vectors._jose_inference import infer, unit
@@ -94,6 +95,7 @@ class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     word_vectors_, context_vectors_ : float32 arrays of shape (n_words, n_components)
         u and v.
     doc_vectors_ : float32 array of shape (n_documents, n_components)
+        In the order of the documents, whatever the order of training.
     empty_docs_ : bool array of shape (n_documents,)
         Documents without a word of the vocabulary; they have the mean direction of the others.
     loss_curve_ : list of float
@@ -287,7 +289,13 @@ class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         float32 array of shape (n_documents, n_components)
             Rows of norm 1. A document without a known word has the mean direction of those that
-            were learned from.
+            were learned from. Of documents that were learned from, not the rows of
+            `doc_vectors_`, but near them: compare vectors of one kind.
+
+        Raises
+        ------
+        TypeError
+            As `fit` does; after `fit_ids` without names, tokens are ids.
         """
         check_is_fitted(self, "word_vectors_")
         lists = number_tokens(documents, self.vocabulary_, grow=False)
@@ -312,7 +320,7 @@ class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         KeyError
             If the word is not in the vocabulary; names the words that are spelled most alike.
         InputError
-            For a vector of another length, and for NaN or infinity.
+            For a vector of another length, of zeros, and for NaN or infinity.
         """
         check_int("topn", topn, minimum=0)
         check_choice("vectors", vectors, ("words", "documents"))
@@ -326,6 +334,8 @@ class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
             if not np.isfinite(query).all():
                 raise InputError("a vector must be finite, got NaN or infinity")
+            if not query.any():
+                raise InputError("a vector must point somewhere, got zeros")
         else:
             own = self._row(word)
             query = self.word_vectors_[own]
@@ -345,12 +355,15 @@ class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         pairs : iterable of (word, word, similarity)
-            Those of unknown words are left out, which the result says.
+            A similarity is a number, or a string that spells one, as files have it. Those of
+            unknown words are left out, which the result says.
 
         Raises
         ------
         InputError
             For what is no such triple, and for a similarity that is not finite.
+        TypeError
+            If `pairs` is a string.
         """
         check_is_fitted(self, "word_vectors_")
         return agreement(self.word_vectors_, self.vocabulary_, pairs)
@@ -373,11 +386,16 @@ class JoSE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         write_word2vec(path, self.words_, self.word_vectors_)
 
     def to_gensim(self) -> gensim.models.KeyedVectors:
-        """Return the word vectors as gensim's `KeyedVectors`."""
-        from gensim.models import KeyedVectors
+        """Return the word vectors as gensim's `KeyedVectors`.
 
+        Raises
+        ------
+        ImportError
+            Without gensim, which is in the extra ``bench``.
+        """
+        models = require("gensim.models", extra="bench", purpose="JoSE.to_gensim")
         check_is_fitted(self, "word_vectors_")
-        keyed = KeyedVectors(self.word_vectors_.shape[1])
+        keyed = models.KeyedVectors(self.word_vectors_.shape[1])
         keyed.add_vectors(list(map(str, self.words_)), self.word_vectors_)
         return keyed
 

@@ -86,7 +86,7 @@ class PPMI(BaseEstimator):
         Raises
         ------
         InputError
-            On a bad parameter, or if no word occurs `min_count` times.
+            On a bad parameter, if there is no token, or if no word occurs `min_count` times.
         """
         self._check_parameters()
         check_texts_argument(documents, name="documents")
@@ -96,6 +96,8 @@ class PPMI(BaseEstimator):
             check_texts_argument(document, name="each document")
             ids.extend(numbers.setdefault(token, len(numbers)) for token in document)
             ids.append(-1)
+        if not numbers:
+            raise InputError("there is no token in the documents")
         self.fit_ids(np.array(ids, np.int64), len(numbers))
         spelled = list(numbers)
         self.words_ = [spelled[i] for i in self.words_]

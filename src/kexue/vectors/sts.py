@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -90,8 +91,9 @@ def evaluate_sts(
     Raises
     ------
     InputError
-        For a bad parameter, a file with other columns (its line is named), a subset whose scores
-        are all the same, or vectors of another shape.
+        For a bad parameter, a file with other columns (its line is named) or no text in UTF-8, a
+        score that is not finite (its pair is named, from 0), a subset whose scores are all the
+        same, or vectors of another shape.
 
     Examples
     --------
@@ -131,36 +133,45 @@ def evaluate_sts(
 
 def read_pairs(path: str | os.PathLike[str], split: str | None = None) -> dict[str, Pairs]:
     """Return the pairs of a file by subset; see `evaluate_sts`."""
-    opened: Callable[..., Any] = gzip.open if Path(path).suffix == ".gz" else open
     found: dict[str, list[tuple[str, str, float]]] = {}
     splits = set()
-    with opened(path, "rt", encoding="utf-8", newline="\n") as file:
-        names = next(file, "").rstrip("\r\n").split("\t")
-        missing = [name for name in _COLUMNS[1:] if name not in names]
-        if missing:
+    lines = _lines(path)
+    names = next(lines, "").rstrip("\r\n").split("\t")
+    missing = [name for name in _COLUMNS[1:] if name not in names]
+    if missing:
+        raise InputError(f"{path} must have columns {', '.join(missing)}, its header is {names}")
+    for number, line in enumerate(lines, 2):
+        cells = line.rstrip("\r\n").split("\t")
+        row = dict(zip(names, cells, strict=False))
+        try:
+            score = float(row["score"])
+        except (KeyError, ValueError):
+            score = float("nan")
+        if len(cells) != len(names) or not np.isfinite(score):
             raise InputError(
-                f"{path} must have columns {', '.join(missing)}, its header is {names}"
+                f"{path}, line {number}: must have {len(names)} cells and a finite score, "
+                f"got {cells!r}"
             )
-        for number, line in enumerate(file, 2):
-            cells = line.rstrip("\r\n").split("\t")
-            row = dict(zip(names, cells, strict=False))
-            try:
-                score = float(row["score"])
-            except (KeyError, ValueError):
-                score = float("nan")
-            if len(cells) != len(names) or not np.isfinite(score):
-                raise InputError(
-                    f"{path}, line {number}: must have {len(names)} cells and a finite score, "
-                    f"got {cells!r}"
-                )
-            splits.add(row.get("split"))
-            if split is None or row.get("split") == split:
-                pairs = found.setdefault(row.get("subset") or "pairs", [])
-                pairs.append((row["sentence1"], row["sentence2"], score))
+        splits.add(row.get("split"))
+        if split is None or row.get("split") == split:
+            pairs = found.setdefault(row.get("subset") or "pairs", [])
+            pairs.append((row["sentence1"], row["sentence2"], score))
     if not found:
         known = ", ".join(sorted(filter(None, splits))) or "none"
         raise InputError(f"{path} has no pairs of split {split!r}; its splits: {known}")
     return dict(found)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[str]:
+    opened: Callable[..., Any] = gzip.open if Path(path).suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", newline="\n") as file:
+            yield from file
+    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(
+            f"{path} must be tab-separated values in UTF-8, by gzip if its name ends in .gz: "
+            f"{error}"
+        ) from error
 
 
 def _read_subsets(dataset: Any, split: str | None) -> dict[str, Pairs]:
@@ -175,15 +186,18 @@ def _read_subsets(dataset: Any, split: str | None) -> dict[str, Pairs]:
             raise InputError(
                 f"subset {name!r} must hold at least 2 pairs, got {len(subsets[name])}"
             )
-        for pair in subsets[name]:
+        for number, pair in enumerate(subsets[name]):
             fits = isinstance(pair, list | tuple) and len(pair) == 3
             if not fits or not all(isinstance(text, str) for text in pair[:2]):
                 raise InputError(
-                    f"dataset must hold (sentence, sentence, score), got {pair!r} in {name!r}"
+                    f"dataset must hold (sentence, sentence, score), got {pair!r} for pair "
+                    f"{number} of {name!r}"
                 )
             score = pair[2]
             if not isinstance(score, Real) or not np.isfinite(float(score)):
-                raise InputError(f"scores must be finite numbers, got {score!r} in {name!r}")
+                raise InputError(
+                    f"scores must be finite numbers, got {score!r} for pair {number} of {name!r}"
+                )
     if not subsets:
         raise InputError("dataset must hold at least one subset")
     return subsets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,18 +47,30 @@ def agreement(
     Raises
     ------
     InputError
-        For what is no such triple, and for a similarity that is not finite.
+        For what is no such triple, and for a similarity that is not finite; names the pair's
+        number, from 0.
+    TypeError
+        If `pairs` is a string.
     """
+    if isinstance(pairs, str | bytes):
+        raise TypeError(f"pairs must hold (word, word, similarity), got one {_kind(pairs)}")
     asked = list(pairs)
-    for pair in asked:
+    for number, pair in enumerate(asked):
         if not isinstance(pair, list | tuple) or len(pair) != 3:
-            raise InputError(f"pairs must hold (word, word, similarity), got {pair!r}")
+            raise InputError(
+                f"pairs must hold (word, word, similarity), got {pair!r} for pair {number}"
+            )
+        for word in pair[:2]:
+            if not isinstance(word, Hashable):
+                raise InputError(f"a word cannot be a {_kind(word)}, got one in pair {number}")
         try:
             finite = np.isfinite(float(pair[2]))
         except (TypeError, ValueError):
             finite = False
         if not finite:
-            raise InputError(f"a similarity must be a finite number, got {pair!r}")
+            raise InputError(
+                f"a similarity must be a finite number, got {pair[2]!r} for pair {number}"
+            )
     known = [pair for pair in asked if pair[0] in vocabulary and pair[1] in vocabulary]
     judged = np.array([float(pair[2]) for pair in known])
     first, second = (vectors[[vocabulary[pair[k]] for pair in known]] for k in (0, 1))
@@ -67,3 +79,7 @@ def agreement(
         return WordSimilarity(float("nan"), len(known), len(asked))
     rank = float(spearmanr(cosines, judged).statistic)
     return WordSimilarity(rank, len(known), len(asked))
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
