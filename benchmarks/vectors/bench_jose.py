@@ -3,11 +3,13 @@
 Full messages, lower-cased, in a shuffled file: the file's own order tells the group. Doc2Vec is
 set to what we do: skip-grams of words and documents trained together (`dm=0, dbow_words=1`), the
 same window, negatives, subsampling, vocabulary and epochs; it reads lines of a file, as its
-documentation advises for speed, in its compiled loop.
+documentation advises for speed, in its compiled loop. Word2Vec is set likewise; it has no
+documents to train, we train them too.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +19,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import Row, first_call_seconds
-from benchmarks.vectors.newsgroups import latent_semantics, read_newsgroups, scores
+from benchmarks.vectors.newsgroups import (
+    Newsgroups,
+    latent_semantics,
+    read_newsgroups,
+    scores,
+    word_pairs,
+)
 from kexue.vectors import JoSE
 
 SETTINGS = {"window": 10, "epochs": 20}
+SEEDS = range(5)
 
 
 def measure(data: Path) -> Iterator[Row]:
@@ -47,45 +56,80 @@ def measure(data: Path) -> Iterator[Row]:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = _written(Path(folder), news.documents)
-        peer_one, peer_two = (max(_doc2vec(path, n, 5, 1)[1] for _ in range(3)) for n in (1, 2))
+        peers = {
+            (make, n): max(_gensim(make, path, n, 5, 1)[1] for _ in range(3))
+            for make in (_doc2vec, _word2vec)
+            for n in (1, 2)
+        }
     unit = "us per word"
+    both, words = "Doc2Vec: words and documents", "Word2Vec: words, ours with documents"
+    yours, mine = gensim_name, "kexue, 1 thread"
+    doc_one, doc_two = peers[_doc2vec, 1], peers[_doc2vec, 2]
     rows = [
-        ("Doc2Vec: words and documents, 1 thread", one, peer_one, gensim_name, 1.0, True),
-        ("Doc2Vec: words and documents, 2 threads", two, peer_two, gensim_name, 1.0, True),
-        ("the same, deterministic, 1 thread", same, peer_one, gensim_name, None, False),
-        ("the same, deterministic, 2 threads", same_two, peer_two, gensim_name, None, False),
-        ("2 threads against 1", two, one, "kexue, 1 thread", 1.8, False),
-        ("2 threads against 1, deterministic", same_two, same, "kexue, 1 thread", None, False),
+        (f"{both}, 1 thread", one, doc_one, yours, 1.0, True),
+        (f"{both}, 2 threads", two, doc_two, yours, 1.0, True),
+        (f"{words}, 1 thread", one, peers[_word2vec, 1], yours, None, False),
+        (f"{words}, 2 threads", two, peers[_word2vec, 2], yours, None, False),
+        (f"{both}, deterministic, 1 thread", same, doc_one, yours, None, False),
+        (f"{both}, deterministic, 2 threads", same_two, doc_two, yours, None, False),
+        ("2 threads against 1", two, one, mine, 1.8, False),
+        ("2 threads against 1, deterministic", same_two, same, mine, None, False),
     ]
     for name, ours, peer, peer_name, bar, readme in rows:
         yield Row(name, unit, 1e6 / ours, 1e6 / peer, peer_name, bar, note=note, readme=readme)
+    yield from _quality(data, news, gensim_name)
 
+
+def _quality(data: Path, news: Newsgroups, gensim_name: str) -> Iterator[Row]:
+    """Yield how well vectors tell groups apart and agree with people, five seeds of ours."""
+    judged = word_pairs(data, "wordsim353")
     with tempfile.TemporaryDirectory() as folder:
         path = _written(Path(folder), news.documents)
-        start = time.perf_counter()
-        vectors = _doc2vec(path, 2, **SETTINGS)[0].dv.vectors
-        theirs = time.perf_counter() - start
-    start = time.perf_counter()
-    model = JoSE(**SETTINGS, random_state=0, n_jobs=2).fit(news.documents)
-    ours = time.perf_counter() - start
-    found, peer = scores(model.doc_vectors_, news), scores(_unit(vectors), news)
+        start = time.process_time()
+        documents = _gensim(_doc2vec, path, 2, **SETTINGS)[0]
+        theirs = time.process_time() - start
+        start = time.process_time()
+        words = _gensim(_word2vec, path, 2, **SETTINGS)[0]
+        words_only = time.process_time() - start
+    found, seconds = [], []
+    for seed in SEEDS:
+        start = time.process_time()
+        model = JoSE(**SETTINGS, random_state=seed, n_jobs=2).fit(news.documents)
+        seconds.append(time.process_time() - start)
+        agreed = model.word_similarity(judged)
+        found.append({**scores(model.doc_vectors_, news), "wordsim": agreed.spearman})
+    ours = statistics.mean(seconds)
     start = time.process_time()
     semantic = latent_semantics(news)
     reduced = time.process_time() - start
-    order_free = scores(semantic, news)
+    told = {
+        gensim_name: (theirs, scores(_unit(documents.dv.vectors), news), 1.0),
+        "TF-IDF + LSA (sklearn)": (reduced, scores(semantic, news), 0.0),
+    }
+    means = {key: statistics.mean(one[key] for one in found) for key in found[0]}
     note = (
-        "window 10, 20 epochs, two threads, reading included; cosines of document vectors. "
-        "F1: micro, 3 nearest neighbours, train to test; NMI: k-means, 20 clusters."
+        "window 10, 20 epochs, two threads, CPU seconds, reading included; cosines. Ours: mean of "
+        "{n} seeds, least and most {low:.1f} and {high:.1f}; peers: one. F1: micro, 3 nearest "
+        "neighbours, train to test; NMI: k-means, 20 clusters; LSA: logarithmic counts, 100 "
+        "singular vectors."
     )
     for quality, key in (("F1", "f1"), ("NMI", "nmi")):
+        spread = sorted(100 * one[key] for one in found)
+        said = note.format(n=len(found), low=spread[0], high=spread[-1])
+        for peer_name, (time_taken, score, bar) in told.items():
+            yield Row(
+                f"20 Newsgroups, shuffled, {quality}", "s", ours, time_taken, peer_name, bar,
+                quality, 100 * means[key], 100 * score[key], "higher", said,
+                readme=peer_name == gensim_name,
+            )  # fmt: skip
+    for name, peer, taken in (("Doc2Vec", documents, theirs), ("Word2Vec", words, words_only)):
+        agreement = 100 * _word_agreement(peer.wv, judged)
         yield Row(
-            f"20 Newsgroups, shuffled, {quality}", "s", ours, theirs, gensim_name, 1.0, quality,
-            100 * found[key], 100 * peer[key], "higher", note,
-        )  # fmt: skip
-        yield Row(
-            f"20 Newsgroups, shuffled, {quality}", "s", ours, reduced, "TF-IDF + LSA (sklearn)",
-            0.0, quality, 100 * found[key], 100 * order_free[key], "higher",
-            note="TF-IDF, logarithmic counts, 100 singular vectors; CPU seconds.", readme=False,
+            f"WordSim-353 from 20 Newsgroups, {name}", "s", ours, taken, gensim_name, None,
+            "Spearman, %", 100 * means["wordsim"], agreement, "higher",
+            f"{agreed.known} of {agreed.asked} pairs known; window 10, 20 epochs, two threads, CPU "
+            f"seconds; ours mean of {len(found)} seeds, with documents.",
+            readme=False,
         )  # fmt: skip
 
 
@@ -99,16 +143,28 @@ def _written(folder: Path, documents: list[list[str]]) -> Path:
     return path
 
 
-def _doc2vec(path: Path, workers: int, window: int, epochs: int) -> tuple[Any, float]:
-    """Return Doc2Vec of a file of lines, and the words of the vocabulary it read per second.
+def _doc2vec(**settings: Any) -> Any:
+    from gensim.models.doc2vec import Doc2Vec
+
+    return Doc2Vec(dm=0, dbow_words=1, **settings)
+
+
+def _word2vec(**settings: Any) -> Any:
+    from gensim.models import Word2Vec
+
+    return Word2Vec(sg=1, **settings)
+
+
+def _gensim(
+    make: Callable[..., Any], path: Path, workers: int, window: int, epochs: int
+) -> tuple[Any, float]:
+    """Return a model of a file of lines, and the words of the vocabulary it read per second.
 
     A file, since gensim's documentation has it for speed: lists pass through one thread.
     """
-    from gensim.models.doc2vec import Doc2Vec
-
-    model = Doc2Vec(
-        vector_size=100, window=window, negative=2, sample=1e-3, min_count=5, dm=0, dbow_words=1,
-        hs=0, seed=1, workers=workers, epochs=epochs,
+    model = make(
+        vector_size=100, window=window, negative=2, sample=1e-3, min_count=5, hs=0, seed=1,
+        workers=workers, epochs=epochs,
     )  # fmt: skip
     model.build_vocab(corpus_file=str(path))
     start = time.perf_counter()
@@ -119,6 +175,14 @@ def _doc2vec(path: Path, workers: int, window: int, epochs: int) -> tuple[Any, f
     seconds = time.perf_counter() - start
     kept = sum(model.wv.get_vecattr(word, "count") for word in model.wv.index_to_key)
     return model, epochs * kept / seconds
+
+
+def _word_agreement(vectors: Any, judged: list[tuple[str, str, float]]) -> float:
+    from scipy.stats import spearmanr
+
+    known = [(a, b, score) for a, b, score in judged if a in vectors and b in vectors]
+    cosines = [vectors.similarity(a, b) for a, b, _ in known]
+    return float(spearmanr(cosines, [score for _, _, score in known]).statistic)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -49,6 +49,13 @@ def read_newsgroups(data: Path, *, headers: bool = True) -> Newsgroups:
     return Newsgroups(documents, labels, (table["split"] == "train").to_numpy())
 
 
+def word_pairs(data: Path, name: str) -> list[tuple[str, str, float]]:
+    """Return pairs of words, lower-cased, and how much alike people found them."""
+    rows = (data / "wordsim" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    split = (row.split("\t") for row in rows)
+    return [(row[0].lower(), row[1].lower(), float(row[-1])) for row in split]
+
+
 def scores(vectors: np.ndarray, news: Newsgroups, n_init: int = 10) -> dict[str, float]:
     """Return NMI of k-means with 20 clusters, and micro F1 of 3 nearest neighbours."""
     from sklearn.cluster import KMeans
