@@ -221,6 +221,12 @@ def test_estimator():
         ({"normalize": "nfd"}, POEM, InputError, "normalize must be one of 'nfkc', None"),
         ({"n_jobs": 0}, POEM, InputError, "n_jobs must be an int >= 1, or negative"),
         ({"memory": "much"}, POEM, InputError, "memory must be a size"),
+        (
+            {"executor": "threads"},
+            lambda: pytest.fail("read"),
+            InputError,
+            "executor must be one of 'thread', 'process', 'dask', 'a distributed.Client'",
+        ),
     ],
 )
 def test_bad_input_is_answered_by_its_message(parameters, texts, error, message):

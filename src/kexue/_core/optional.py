@@ -26,5 +26,5 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     except ImportError as error:
         raise ImportError(
             f"{module} is needed for {purpose} ({error}); install it with: "
-            f'pip install "kexue[{extra}]"'
+            f'pip install "kexue[{extra}]" (in a checkout ".[{extra}]")'
         ) from error

@@ -9,26 +9,67 @@ read as they are needed, at most two per worker ahead.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from kexue._core import check_choice, require
+from kexue._core import InputError, check_choice, require
 from kexue.corpus.parallel import in_flight, parallel_apply, read_ahead, wait_for_any
 
 Executor = Literal["thread", "process", "dask"] | Any
 T = TypeVar("T")
 R = TypeVar("R")
+_PATIENCE = 10.0  # seconds that a scheduler may take to answer
 
 
 def check_executor(executor: Executor, *others: str) -> None:
-    """Refuse what is neither the name of an executor, of `others`, nor a `distributed.Client`."""
-    if not (hasattr(executor, "submit") and hasattr(executor, "nthreads")):
-        names = (*others, "thread", "process", "dask", "a distributed.Client")
-        check_choice("executor", executor, names)
+    """Refuse what is neither the name of an executor, of `others`, nor a `distributed.Client`.
+
+    A client that is closed or has no workers is refused too: work would wait there in vain.
+    """
+    if hasattr(executor, "submit") and hasattr(executor, "nthreads"):
+        _check_client(executor)
+        return
+    names = (*others, "thread", "process", "dask", "a distributed.Client")
+    check_choice("executor", executor, names)
     if executor == "dask":
         _distributed()
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Yield a client of the Dask scheduler at an address, and close it afterwards.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``"tcp://127.0.0.1:8786"``.
+
+    Raises
+    ------
+    InputError
+        If nothing answers there, or the scheduler has no workers.
+    ImportError
+        Without the extra ``cluster``.
+    """
+    distributed = _distributed()
+    try:
+        parts = urlsplit(address)
+        # a client that finds no scheduler keeps trying, also while the program ends
+        with socket.create_connection((parts.hostname, parts.port or 0), _PATIENCE):
+            pass
+        client = distributed.Client(address, timeout=_PATIENCE)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({error}); start one, `dask scheduler`, and "
+            "give the address that it prints, such as tcp://127.0.0.1:8786"
+        ) from error
+    with client:
+        _check_client(client)
+        yield client
 
 
 def n_workers(executor: Executor, n_jobs: int, *, side_by_side: bool = False) -> int:
@@ -75,7 +116,7 @@ def apply_batches(
             function, batches, n_jobs, batch_size=1, ordered=ordered, max_queue=2 * n_jobs
         )
     else:
-        with _client(executor, n_jobs) as client:
+        with open_executor(executor, n_jobs) as client:
             yield from _apply_on(client, function, batches, ordered)
 
 
@@ -110,7 +151,8 @@ def _apply_on(
         return future
 
     def wait_any(futures: list[Any]) -> None:
-        wait(futures, return_when="FIRST_COMPLETED")
+        with client.as_current():  # it need not be the default one
+            wait(futures, return_when="FIRST_COMPLETED")
 
     try:
         for future in in_flight(submit, wait_any, batches, 2 * n_workers(client, 1), ordered):
@@ -126,7 +168,8 @@ def _call(function: Callable[[T], R], batch: T) -> R:
 
 
 @contextmanager
-def _client(executor: Executor, n_jobs: int) -> Iterator[Any]:
+def open_executor(executor: Executor, n_jobs: int) -> Iterator[Any]:
+    """Yield an executor for several calls: a client in place of ``"dask"``, others as they are."""
     if executor != "dask":
         yield executor
         return
@@ -136,13 +179,26 @@ def _client(executor: Executor, n_jobs: int) -> Iterator[Any]:
     except ValueError:
         with (
             distributed.LocalCluster(
-                n_workers=n_jobs, threads_per_worker=1, dashboard_address=None
+                n_workers=n_jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0"
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
             yield client
     else:
         yield client
+
+
+def _check_client(client: Any) -> None:
+    if client.status != "running":
+        raise InputError(
+            f"executor must be a running distributed.Client, got one that is {client.status}"
+        )
+    if not client.nthreads():
+        address = client.scheduler.address
+        raise InputError(
+            f"executor must have workers, but the scheduler at {address} has none; "
+            f"start one: dask worker {address}"
+        )
 
 
 def _distributed() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kexue.corpus.counting import count_code_points, encode_ids
+from kexue.corpus.executors import Executor
 from kexue.words import _cut_kernels as kernels
 from kexue.words._tries import flat_trie
 
@@ -17,6 +18,7 @@ def segment(
     max_length: int,
     memory: int | str = "2GB",
     n_jobs: int | None = None,
+    executor: Executor = "thread",
 ) -> np.ndarray:
     """Segment a text by the position in its word that makes each character most probable.
 
@@ -30,6 +32,8 @@ def segment(
         As for `kexue.words.nvbe.lattice`.
     max_length : int >= 2
         Number of states; words may be longer.
+    memory, n_jobs, executor
+        As for `kexue.corpus.count_ngrams`.
 
     Returns
     -------
@@ -46,6 +50,7 @@ def segment(
         boundary=lambda distinct: ~joining[distinct],
         memory=memory,
         n_jobs=n_jobs,
+        executor=executor,
     )
     last, children, _ = flat_trie(counts, max_length)
     log_given = [np.log(counts.levels[1].counts / counts.total)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -19,6 +21,13 @@ from kexue._core import (
     parse_memory,
 )
 from kexue.corpus import _span_kernels as spans
+from kexue.corpus.executors import (
+    Executor,
+    apply_batches,
+    check_executor,
+    n_workers,
+    open_executor,
+)
 from kexue.corpus.scripts import fold_table
 from kexue.corpus.texts import DOCUMENT_END, as_texts
 from kexue.words import charlm, nvbe, solidity
@@ -36,6 +45,8 @@ if TYPE_CHECKING:
 # words of the January 1998 newspaper that lowers F1 by 0.6 at 0.38 M characters and by 0.2 at
 # 0.77 M, and raises it by 0.1 at 1.86 M (docs/words/discovery.md).
 LARGE_TEXT = 1_000_000
+# Characters sent to a worker at once: some tenths of a second of work
+PIECE = 1 << 20
 Refine = Callable[[Spans], Spans]
 PAIR_PMI = 1.0  # nats: to first order, a pair of more shortens the code of the text
 
@@ -84,7 +95,11 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     memory : int or str
         Most bytes for counting, see `kexue.corpus.count_ngrams`.
     n_jobs : int or None
-        Threads: None means 1, -1 all processors. The result does not depend on it.
+        Threads or processes: None means 1, -1 all processors. The result does not depend on it.
+    executor : {"thread", "process", "dask"} or distributed.Client
+        Where n-grams are counted and text is segmented, see `kexue.corpus.executors`; a cluster
+        is started at most once. A client cannot be copied: to clone the estimator, say
+        ``"dask"``, which is the client that is current. The result does not depend on it.
 
     Attributes
     ----------
@@ -132,6 +147,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         normalize: Literal["nfkc"] | None = "nfkc",
         memory: int | str = "2GB",
         n_jobs: int | None = None,
+        executor: Executor = "thread",
     ) -> None:
         self.method = method
         self.max_length = max_length
@@ -143,6 +159,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         self.normalize = normalize
         self.memory = memory
         self.n_jobs = n_jobs
+        self.executor = executor
 
     def fit(self, texts: Any, y: None = None) -> WordDiscoverer:
         """Learn the words of `texts`.
@@ -166,7 +183,8 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         """Learn from code points, `DOCUMENT_END` after every document; see `fit`."""
         self._check_parameters()
         folded = fold_table()[codes] if self.normalize else codes
-        self.tokenizer_, starts, self.n_rounds_ = self._discover(codes, folded)
+        with open_executor(self.executor, effective_jobs(self.n_jobs)) as executor:
+            self.tokenizer_, starts, self.n_rounds_ = self._discover(codes, folded, executor)
         self.tokens_ = Tokens.from_starts(codes, starts)
         self.__dict__.pop("words_", None)  # of an earlier fit
         self.ledger_ = in_sample_ledger(self.tokens_)
@@ -216,7 +234,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         return self.tokenizer_.transform(texts, n_jobs=self.n_jobs)
 
     def _discover(
-        self, codes: np.ndarray, folded: np.ndarray
+        self, codes: np.ndarray, folded: np.ndarray, executor: Executor
     ) -> tuple[UnigramTokenizer, np.ndarray, int]:
         self.__dict__.pop("penalty_", None)  # of an earlier fit by another method
         if self.method == "nvbe":
@@ -228,7 +246,9 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             min_count = 2 if codes.size >= LARGE_TEXT else 1
         begins, lexicon = cuts, cast("Refine", _whole)
         if np.any(joining[folded]):
-            begins, lexicon = self._first_segmentation(folded, cuts, joining, int(min_count))
+            begins, lexicon = self._first_segmentation(
+                folded, cuts, joining, int(min_count), executor
+            )
         starts = np.append(np.flatnonzero(begins), codes.size)
         words = lexicon(enough(word_types(folded, starts), joining, int(min_count)))
         rounds = 0
@@ -236,7 +256,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             tokenizer = UnigramTokenizer.from_spans(
                 *words, atoms=self.atoms, normalize=self.normalize
             )
-            found = tokenizer.segment(codes, n_jobs=self.n_jobs)
+            found = segment_pieces(tokenizer, codes, executor, effective_jobs(self.n_jobs))
             if rounds == self.max_rounds:
                 break
             rounds += 1
@@ -248,19 +268,20 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         return tokenizer, found.starts, rounds
 
     def _first_segmentation(
-        self, folded: np.ndarray, cuts: np.ndarray, joining: np.ndarray, min_count: int
+        self,
+        folded: np.ndarray,
+        cuts: np.ndarray,
+        joining: np.ndarray,
+        min_count: int,
+        executor: Executor,
     ) -> tuple[np.ndarray, Refine]:
         """Return where tokens begin, and what becomes of their first lexicon."""
-        memory, n_jobs = self.memory, self.n_jobs
+        where: Any = {"memory": self.memory, "n_jobs": self.n_jobs, "executor": executor}
         if self.method == "charlm":
-            begins = charlm.segment(
-                folded, cuts, joining, max_length=self.max_length, memory=memory, n_jobs=n_jobs
-            )
+            begins = charlm.segment(folded, cuts, joining, max_length=self.max_length, **where)
             return begins, _whole
         if self.method == "nvbe":
-            lattice = nvbe.lattice(
-                folded, cuts, joining, max_length=self.max_length, memory=memory, n_jobs=n_jobs
-            )
+            lattice = nvbe.lattice(folded, cuts, joining, max_length=self.max_length, **where)
             if self.penalty == "mdl":
                 self.penalty_ = balanced_price(lattice, folded)
             return lattice.segment(self.penalty_), _whole
@@ -270,9 +291,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         if self.method == "pair":
             longest, least = 2, (0.0, self.min_pmi if given else PAIR_PMI)
         # what is there once holds together by chance
-        ngrams = solidity.accept(
-            folded, joining, longest, max(min_count, 2), least, memory=memory, n_jobs=n_jobs
-        )
+        ngrams = solidity.accept(folded, joining, longest, max(min_count, 2), least, **where)
         refine = without_redundant if self.method == "pair" else ngrams.checked
         return ngrams.segment(folded, cuts), refine
 
@@ -290,6 +309,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         check_choice("atoms", self.atoms, ("auto", "character"))
         check_choice("normalize", self.normalize, ("nfkc", None))
         parse_memory(self.memory)
+        check_executor(self.executor)
 
     def _check_min_pmi(self) -> None:
         if isinstance(self.min_pmi, str):
@@ -305,6 +325,32 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
                 check_float("min_pmi", value)
         else:
             check_float("min_pmi", self.min_pmi)
+
+
+def segment_pieces(
+    tokenizer: UnigramTokenizer, codes: np.ndarray, executor: Executor, n_jobs: int
+) -> Segmentation:
+    """Return what ``tokenizer.segment(codes)`` does, found by the workers of `executor`.
+
+    They get the tokenizer once, and the text in pieces of whole documents.
+    """
+    if executor == "thread":
+        return tokenizer.segment(codes, n_jobs=n_jobs)
+    size = max(1, min(PIECE, -(-codes.size // n_workers(executor, n_jobs))))
+    ends = np.append(np.flatnonzero(codes == DOCUMENT_END) + 1, codes.size)
+    inner = ends[np.searchsorted(ends, np.arange(size, codes.size, size))]
+    bounds = np.unique(np.concatenate(([0], inner, [codes.size])))
+    pieces = (codes[begin:end] for begin, end in itertools.pairwise(bounds.tolist()))
+    with closing(apply_batches(tokenizer.segment, pieces, executor, n_jobs)) as results:
+        found = list(results)
+    before = np.cumsum([0, *(part.labels.size for part in found)])
+    starts = [part.starts[:-1] + begin for part, begin in zip(found, bounds, strict=False)]
+    edges = [part.edges[:-1] + n for part, n in zip(found, before, strict=False)]
+    return Segmentation(
+        np.concatenate([*starts, bounds[-1:]]),
+        np.concatenate([part.labels for part in found]),
+        np.concatenate([*edges, before[-1:]]),
+    )
 
 
 def word_types(codes: np.ndarray, starts: np.ndarray) -> Spans:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kexue.corpus.counting import count_code_points, encode_ids
+from kexue.corpus.executors import Executor
 from kexue.corpus.ngrams import NGramCounts
 from kexue.corpus.scripts import EXTENDING, JOINING, OTHER, character_classes
 from kexue.words import _nvbe_kernels as kernels
@@ -125,6 +126,7 @@ def lattice(
     max_length: int,
     memory: int | str = "2GB",
     n_jobs: int | None = None,
+    executor: Executor = "thread",
 ) -> Lattice:
     """Measure how much every n-gram of a text behaves like a word.
 
@@ -138,6 +140,8 @@ def lattice(
         Which code points join into words.
     max_length : int
         Longest word, characters.
+    memory, n_jobs, executor
+        As for `kexue.corpus.count_ngrams`.
     """
     counts = count_code_points(
         [codes],
@@ -145,6 +149,7 @@ def lattice(
         boundary=lambda distinct: ~joining[distinct],
         memory=memory,
         n_jobs=n_jobs,
+        executor=executor,
     )
     links = dict(counts.suffix_links())
     scores = np.concatenate(word_scores(counts, max_length, links))

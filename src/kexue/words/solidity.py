@@ -9,6 +9,7 @@ import numpy as np
 
 from kexue.corpus import _span_kernels as spans
 from kexue.corpus.counting import count_code_points, encode_ids
+from kexue.corpus.executors import Executor
 from kexue.corpus.ngrams import NGramCounts
 from kexue.words import _cut_kernels as kernels
 from kexue.words._tries import Links, flat_trie
@@ -133,6 +134,7 @@ def accept(
     *,
     memory: int | str = "2GB",
     n_jobs: int | None = None,
+    executor: Executor = "thread",
 ) -> Accepted:
     """Find the n-grams that hold together.
 
@@ -145,6 +147,8 @@ def accept(
     min_count : int
     min_solidity : sequence of float
         By length from 1 on, nats.
+    memory, n_jobs, executor
+        As for `kexue.corpus.count_ngrams`.
     """
     counts = count_code_points(
         [codes],
@@ -152,6 +156,7 @@ def accept(
         boundary=lambda distinct: ~joining[distinct],
         memory=memory,
         n_jobs=n_jobs,
+        executor=executor,
     )
     solid = solidity(counts, max_length, dict(counts.suffix_links()))
     levels = zip(counts.levels[1:], solid, min_solidity[:max_length], strict=True)

@@ -104,6 +104,12 @@ def length_bits(lengths: np.ndarray) -> np.ndarray:
     return 2 * np.floor(np.log2(lengths)) + 1
 
 
+def bits_saved(tokens: Tokens) -> np.ndarray:
+    """Return each type's share in the fall from the characters' to the words' code, bits."""
+    words = np.log2(tokens.ids.size) - np.log2(tokens.counts)
+    return np.asarray(tokens.counts * (spelling_bits(tokens) - words))
+
+
 def word_table(tokens: Tokens) -> pl.DataFrame:
     """Return every type of a segmented text with its worth, most bits saved first.
 
