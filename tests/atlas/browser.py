@@ -29,9 +29,17 @@ INNER = ("file:", "data:", "blob:", "about:")
 
 @contextmanager
 def open_page(
-    path: Path, width: int = 1440, height: int = 900, *, dark: bool = False
+    path: Path,
+    width: int = 1440,
+    height: int = 900,
+    *,
+    dark: bool = False,
+    flags: tuple[str, ...] = (),
 ) -> Iterator[Any]:
-    """Yield a selenium driver that shows the file at `path`; skip where Chromium is absent."""
+    """Yield a selenium driver that shows the file at `path`; skip where Chromium is absent.
+
+    `flags` go to Chromium: ``--disable-3d-apis`` takes WebGL away.
+    """
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     driver_path = shutil.which("chromedriver")
@@ -40,7 +48,7 @@ def open_page(
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(

@@ -32,7 +32,7 @@ def recompute(folder: Path, documents: list[str]) -> dict[str, tuple[float, floa
     tokens = [token for document in learned for token in document]
     table = dict(pl.read_parquet(folder / "words.parquet").select("word", "count").iter_rows())
     assert table == Counter(tokens), "the written counts are those of the written tokenizer"
-    of = classes(folder)
+    of = classes(folder), exchanged(folder)
     fresh = [token for text in held_out for token in (*tokenize(text), END)] if held_out else None
     return ledger(train, tokens, held_out, fresh, of)
 
@@ -120,14 +120,23 @@ def tokenizer(words):
 
 
 def classes(folder):
-    """Return {word: class} from the tree; words are named by the vectors' file."""
+    """Return {word: community} from the tree, at the level that the ledger names."""
+    level = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))["level"]
     with safe_open(folder / "vectors.safetensors", "np") as file:
         names = json.loads(file.metadata()["words"])
     of = {END: "end"}
     for line in (folder / "communities.tree").read_text(encoding="utf-8").split("\n"):
         if line and not line.startswith("#"):
-            of[names[int(line.rsplit(" ", 1)[1])]] = int(line.split(":", 1)[0])
+            # the last number of a path is the place of the word in its community
+            path = line.split(" ", 1)[0].split(":")[:-1]
+            of[names[int(line.rsplit(" ", 1)[1])]] = tuple(path[:level])
     return of
+
+
+def exchanged(folder):
+    """Return {word: class} from the table of words."""
+    table = pl.read_parquet(folder / "words.parquet").drop_nulls("class")
+    return {END: "end"} | dict(table.select("word", "class").iter_rows())
 
 
 def entropy_bits(counts):
@@ -143,67 +152,85 @@ def ledger(train, tokens, held_out, fresh, of):
     letters = Counter(c for text in train for c in (*text, END))
     n = letters.total()
     counts = Counter(tokens)
-    walk = [of.get(token, "rare") for token in tokens]
-    pairs = Counter(zip([walk[-1], *walk[:-1]], walk, strict=True))
-    members = Counter(walk)
-    conditional = entropy_bits(pairs) - entropy_bits(members)  # of a class, given the one before
-    inside = entropy_bits(counts) - entropy_bits(members)  # of a word, given its class
     spelled = {w: sum(math.log2(n / letters[c]) for c in w) for w in counts if len(w) > 1}
     lexicon = sum(bits + gamma(len(word)) for word, bits in spelled.items())
-    placed = [c for word, c in of.items() if word != END]
-    partition = len(placed) * math.log2(max(1, len(set(placed))))
     alphabet = len(letters) * math.log2(CODE_POINTS)
     in_sample = [math.log2(len(letters)), entropy_bits(letters) / n, entropy_bits(counts) / n]
-    in_sample.append((conditional + inside) / n)
-    model = [alphabet, alphabet, alphabet + lexicon, alphabet + lexicon + partition]
-    unseen = [None] * 4
-    if held_out:
-        unseen = held_out_bits(letters, counts, pairs, members, of, held_out, fresh)
-    names = ["alphabet", "characters", "words", "communities"]
+    model = [alphabet, alphabet, alphabet + lexicon]
+    unseen = held_out_bits(letters, counts, held_out, fresh) if held_out else [None] * 3
+    for classes_ in of:
+        walk = [classes_.get(token, "rare") for token in tokens]
+        pairs = Counter(zip([walk[-1], *walk[:-1]], walk, strict=True))
+        members = Counter(walk)
+        conditional = entropy_bits(pairs) - entropy_bits(members)  # of a class, given the last
+        inside = entropy_bits(counts) - entropy_bits(members)  # of a word, given its class
+        in_sample.append((conditional + inside) / n)
+        placed = [c for word, c in classes_.items() if word != END]
+        partition = len(placed) * math.log2(max(1, len(set(placed))))
+        model.append(alphabet + lexicon + partition)
+        unseen.append(
+            held_out_by_class(letters, counts, pairs, members, classes_, held_out, fresh)
+            if held_out
+            else None
+        )
+    names = ["alphabet", "characters", "words", "communities", "exchange"]
     return {
         name: (a, b / n, c) for name, a, b, c in zip(names, in_sample, model, unseen, strict=True)
     }
 
 
-def held_out_bits(letters, counts, pairs, members, of, held_out, fresh):
-    n, m = letters.total(), counts.total()
-    new = math.log2(CODE_POINTS + 1 - len(letters))
-    escape = (sum(k == 1 for k in letters.values()) + 1) / (n + 2)
+class Unseen:
+    """Prices of what the training part may not hold."""
 
-    def uniform(c):
-        return math.log2(len(letters) + 1) + (0 if c in letters else new)
+    def __init__(self, letters):
+        self.letters, n = letters, letters.total()
+        self.new = math.log2(CODE_POINTS + 1 - len(letters))
+        self.escape = (sum(k == 1 for k in letters.values()) + 1) / (n + 2)
 
-    def coded(c):
-        if c in letters:
-            return -math.log2((1 - escape) * letters[c] / n)
-        return new - math.log2(escape)
+    def uniform(self, c):
+        return math.log2(len(self.letters) + 1) + (0 if c in self.letters else self.new)
 
-    def spelled(word):
-        return gamma(max(1, len(word))) + sum(map(coded, word or [END]))
+    def coded(self, c):
+        if c in self.letters:
+            return -math.log2((1 - self.escape) * self.letters[c] / self.letters.total())
+        return self.new - math.log2(self.escape)
 
+    def spelled(self, word):
+        return gamma(max(1, len(word))) + sum(map(self.coded, word or [END]))
+
+
+def held_out_bits(letters, counts, held_out, fresh):
+    m = counts.total()
+    price = Unseen(letters)
     text = [c for document in held_out for c in (*document, END)]
-    once = sum(k == 1 for k in counts.values())
-    e = (once + 1) / (m + 2)
+    e = (sum(k == 1 for k in counts.values()) + 1) / (m + 2)
     words = sum(
-        -math.log2((1 - e) * counts[w] / m) if w in counts else spelled(w) - math.log2(e)
+        -math.log2((1 - e) * counts[w] / m) if w in counts else price.spelled(w) - math.log2(e)
         for w in fresh
     )
+    bits = [sum(map(price.uniform, text)), sum(map(price.coded, text)), words]
+    return [total / len(text) for total in bits]
+
+
+def held_out_by_class(letters, counts, pairs, members, of, held_out, fresh):
+    m = counts.total()
+    price = Unseen(letters)
+    once = sum(k == 1 for k in counts.values())
     rare_e = (once + 1) / (members["rare"] + 2)
     followers = Counter(before for before, _ in pairs)
     walk = [of.get(w, "rare") if w in counts else "rare" for w in fresh]
-    communities = 0.0
+    bits = 0.0
     for before, here, w in zip([walk[-1], *walk[:-1]], walk, fresh, strict=True):
         share = (members[here] + (here == "rare")) / (m + 1)
         weight = max(1, followers[before])
         chance = (pairs[before, here] + weight * share) / (members[before] + weight)
-        communities -= math.log2(chance)
+        bits -= math.log2(chance)
         if w not in counts:
-            communities += spelled(w) - math.log2(rare_e)
+            bits += price.spelled(w) - math.log2(rare_e)
         else:
             known = (1 - rare_e) if here == "rare" else 1.0
-            communities -= math.log2(known * counts[w] / members[here])
-    bits = [sum(map(uniform, text)), sum(map(coded, text)), words, communities]
-    return [total / len(text) for total in bits]
+            bits -= math.log2(known * counts[w] / members[here])
+    return bits / sum(len(document) + 1 for document in held_out)
 
 
 def differences(folder: Path, documents: list[str]) -> dict[str, float]:

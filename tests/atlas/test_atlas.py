@@ -103,11 +103,13 @@ def test_files_are_for_other_tools(novel):
     text = "黛玉听了宝玉的话"
     assert tokenizer.tokenize(text) == atlas.tokenizer_.tokenize(text)
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert run["format"] == "kexue-atlas-1"
+    assert run["format"] == "kexue-atlas-2"
     assert len(run["held_out"]["drawn"]) == run["held_out"]["of"] // 10
     assert (folder / "atlas.html").stat().st_size < 8e6
     seconds = json.loads((folder / "timings.json").read_text())["seconds"]
-    assert set(seconds) == {"read", "words", "vectors", "communities", "ledger"}
+    assert set(seconds) == {
+        "read", "words", "vectors", "communities", "exchange", "map", "ledger",
+    }  # fmt: skip
 
 
 @pytest.mark.peer
@@ -121,7 +123,7 @@ def test_the_tree_is_read_by_infomap(novel):
 
 def peer_length(infomap, atlas, folder):
     """Return the length that infomap computes for the written tree, bits."""
-    peer = infomap.Infomap(silent=True, directed=True, no_infomap=True, two_level=True,
+    peer = infomap.Infomap(silent=True, directed=True, no_infomap=True,
                            cluster_data=str(folder / "communities.tree"))  # fmt: skip
     for node in range(atlas.similarity_.shape[0]):
         peer.add_node(node)
@@ -150,7 +152,7 @@ def run_command(folder, path, *options):
 def test_same_bytes_for_any_jobs_and_other_bytes_for_another_seed(excerpt, tmp_path):
     one = run_command(tmp_path / "one", excerpt, "--jobs", "1")
     run_command(tmp_path / "two", excerpt, "--jobs", "2")
-    run_command(tmp_path / "other", excerpt, "--seed", "1")
+    run_command(tmp_path / "other", excerpt, "--seed", "1", "--no-map")
     first, second, other = (contents(tmp_path / name) for name in ("one", "two", "other"))
     # the page and the files name the corpus by the folder; all else is equal
     first["atlas.html"] = first["atlas.html"].replace(b"one", b"two")
@@ -161,10 +163,13 @@ def test_same_bytes_for_any_jobs_and_other_bytes_for_another_seed(excerpt, tmp_p
     assert one.stderr == ""  # no progress where there is no terminal
 
 
-@pytest.mark.parametrize("stage", ["words", "vectors", "communities", "compressors", "page"])
+@pytest.mark.parametrize(
+    "stage", ["words", "vectors", "communities", "exchange", "map", "compressors", "page"]
+)
 def test_killed_in_any_stage_and_resumed_to_the_same_bytes(excerpt, tmp_path, stage):
     whole, killed = tmp_path / "atlas", tmp_path / "killed" / "atlas"
-    run_command(whole, excerpt, "--jobs", "1")
+    options = ["--jobs", "1", "--map" if stage == "map" else "--no-map"]
+    run_command(whole, excerpt, *options)
     # kill the run when the stage has been written but not yet given its name
     code = f"""
 import contextlib, os, signal, sys
@@ -180,13 +185,13 @@ def deadly(path):
             os.kill(os.getpid(), signal.SIGKILL)
 stages.atomic_path = files.atomic_path = deadly
 from kexue.cli import main
-sys.argv = ["kexue", "atlas", {str(excerpt)!r}, "-o", {str(killed)!r}, "--jobs", "1"]
+sys.argv = ["kexue", "atlas", {str(excerpt)!r}, "-o", {str(killed)!r}, *{options!r}]
 main()
 """
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert dead.returncode == -signal.SIGKILL
     assert not (killed / "run.json").exists()
-    run_command(killed, excerpt, "--jobs", "1")
+    run_command(killed, excerpt, *options)
     assert contents(killed) == contents(whole)
     assert not list(killed.rglob("*.part*"))
 
@@ -262,7 +267,7 @@ def test_an_interrupt_ends_without_a_traceback(excerpt, tmp_path, seconds):
 
 
 def test_finished_stages_are_used_and_fresh_ones_are_not(excerpt, tmp_path, monkeypatch):
-    atlas = Atlas(random_state=0, workdir=tmp_path)
+    atlas = Atlas(random_state=0, workdir=tmp_path, layout=False)
     atlas.fit(excerpt)
     from kexue import words
 
@@ -367,3 +372,17 @@ def test_english(data):
 def test_bad_input_is_answered_by_its_message(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_where_words_are_found_changes_no_byte(monkeypatch, tmp_path):
+    options = {"random_state": 0, "layout": False}
+    atlas = Atlas(**options, workdir=tmp_path / "work").fit(POEM * 9)
+    expected = contents(atlas.write(tmp_path / "thread" / "poem"))
+    other = Atlas(**options, n_jobs=2, executor="process").fit(POEM * 9)
+    assert contents(other.write(tmp_path / "process" / "poem")) == expected
+    # a stage that was kept serves any executor
+    monkeypatch.setattr("kexue.words.WordDiscoverer.fit_codes", lambda *_: pytest.fail("again"))
+    kept = Atlas(**options, workdir=tmp_path / "work", executor="process").fit(POEM * 9)
+    assert kept.words_.equals(atlas.words_)
+    with pytest.raises(InputError, match="executor must be one of 'thread', 'process', 'dask'"):
+        Atlas(executor="cluster").fit(lambda: pytest.fail("read"))

@@ -15,10 +15,15 @@ def test_the_page_of_the_novel(novel, browser, tmp_path, width, dark):
         browser.assert_quiet(driver)
         assert browser.sideways(driver) == 0
         browser.screenshot(driver, tmp_path / "page.png")
-        find = driver.find_element("css selector", "input[type=search]")
+        find = driver.find_element("css selector", "#query")
         find.send_keys("黛玉")
         table = driver.find_element("id", "words").text
         assert "黛玉" in table
         assert "王夫人" not in table
+        seek = driver.find_element("css selector", "#seek")
+        seek.send_keys("黛玉\n")
+        zoom = "return Number(document.documentElement.dataset.mapZoom)"
+        assert driver.execute_script(zoom) > 2
+        assert "黛玉" in driver.find_element("css selector", "#card").text
         browser.assert_quiet(driver)
     assert Path(tmp_path / "page.png").stat().st_size > 50_000

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -45,8 +46,16 @@ def embedded_json(data: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def render(package: str, *, title: str, data: Any, library: str = "", **parts: str) -> str:
-    """Fill ``page.html`` of a package, with ``page.css`` and ``page.js`` after those shared by all.
+def render(
+    package: str,
+    *,
+    title: str,
+    data: Any,
+    library: str = "",
+    scripts: Sequence[str] = ("page.js",),
+    **parts: str,
+) -> str:
+    """Fill ``page.html`` of a package, with ``page.css`` and its scripts after those shared by all.
 
     Parameters
     ----------
@@ -58,6 +67,8 @@ def render(package: str, *, title: str, data: Any, library: str = "", **parts: s
         What the script reads from the element ``data``, as JSON.
     library : str
         A script that runs before the page's own.
+    scripts : sequence of str
+        The package's own, in their order.
     **parts : str
         Markup by its name in ``page.html``.
 
@@ -67,7 +78,7 @@ def render(package: str, *, title: str, data: Any, library: str = "", **parts: s
         The document. Its content security policy lists the scripts by their hash, so that
         nothing else on the page can run, and nothing can call out.
     """
-    script = _asset("kexue._core", "page.js") + _asset(package, "page.js")
+    script = _asset("kexue._core", "page.js") + "".join(_asset(package, name) for name in scripts)
     digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in (library, script) if text)
     document = Template(_asset(package, "page.html")).substitute(
         hashes=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
@@ -24,35 +25,42 @@ from kexue._core import (
     parse_memory,
     run_beside,
 )
-from kexue.atlas.ledger import Classes, LedgerRow, compressor_bits, entropy_ledger
+from kexue.atlas.exchange import exchange
+from kexue.atlas.layout import Plane, lay_out, plane_beside
+from kexue.atlas.ledger import (
+    END,
+    Classes,
+    HeldOut,
+    LedgerRow,
+    class_price,
+    compressor_bits,
+    entropy_ledger,
+)
+from kexue.atlas.levels import communities_at, numbered_by_use, spelled_paths
+from kexue.atlas.placing import (
+    document_vectors,
+    find_communities,
+    nearest_words,
+    similarity_network,
+    word_vectors,
+)
 from kexue.atlas.splitting import split_corpus
 from kexue.atlas.stages import Arrays, StageCache
+from kexue.atlas.succession import Succession, closed_walk, succession_network
+from kexue.corpus.executors import Executor, check_executor
 from kexue.corpus.texts import DOCUMENT_END, as_texts
-from kexue.words.tokens import Tokens, word_table
+from kexue.words.tokens import Tokens, bits_saved, word_table
 
-N_NEIGHBORS = 25
-MIN_SIMILARITY = 0.3
-# The words right beside a word tell classes apart best: on the January 1998 newspaper the
-# communities row saves 0.56 bits per character with a window of 1, 0.52 with 2 and 0.36 with 5.
-WINDOW = 1
-# Vectors are directions: weights of Sigma**0.5 save 0.005 less, of Sigma 0.06 less. Both figures
-# come from `python -m benchmarks.atlas.choosing`.
-EXPONENT = 0.0
-
-# With as many dimensions as words every word resembles only itself. More dimensions save more
-# bits at any size, but below four words for each they do so by leaving words alone.
-WORDS_PER_DIMENSION = 4
-
-Progress = Callable[[str, float, int], None]
+Progress = Callable[[str, float | None, int], None]
 
 
 class Atlas(BaseEstimator):
     """Learn the words of a corpus, how they group, and what each grouping is worth in bits.
 
     A tenth of the text is kept back. On the rest words are discovered
-    (`kexue.words.WordDiscoverer`), given vectors by the company they keep
-    (`kexue.vectors.PPMI`), joined to their nearest neighbours and grouped by the map equation
-    (`kexue.graph.Infomap`, two levels). The ledger states what the text costs after each step.
+    (`kexue.words.WordDiscoverer`), given vectors by the company they keep (`kexue.vectors`),
+    joined to their nearest neighbours and grouped by the map equation in as many levels as it
+    takes (`kexue.graph.Infomap`). The ledger states what the text costs after each step.
 
     Parameters
     ----------
@@ -60,11 +68,19 @@ class Atlas(BaseEstimator):
         Longest word to be found in scripts without blanks.
     min_count : int
         Words used less often have no vector and no community.
-    vectors : {"ppmi"}
+    vectors : {"ppmi", "jose"}
+        Vectors of the words right before and after (`kexue.vectors.PPMI`), whose communities
+        are of words that can stand for each other and code text best; or of a wider company
+        (`kexue.vectors.JoSE`), whose communities are of words of one topic.
     n_components : int
         Dimension of the vectors; at most a quarter of the number of words.
+    succession : bool
+        Look for communities in the network of which word follows which, too: in logs and other
+        text by templates there are some.
+    layout : bool
+        Place the words on a map.
     random_state : None, int, RandomState or Generator
-        Draws the held-out part, the SVD's start and Infomap's order of visits.
+        Draws the held-out part, the SVD's start, Infomap's order of visits and the layout's start.
     n_jobs : int or None
         Threads: None means 1, -1 all processors. The result is the same for any number.
     memory : int or str
@@ -72,32 +88,48 @@ class Atlas(BaseEstimator):
     workdir : path or None
         Folder where finished stages are kept; a later `fit` on the same text with the same
         parameters and versions takes them from there. For one run at a time.
+    executor : {"thread", "process", "dask"} or distributed.Client
+        Where words are discovered, see `kexue.words.WordDiscoverer`; all else is done here. The
+        result is the same.
 
     Attributes
     ----------
     words_ : polars.DataFrame
         Every token type of the learned text, columns as in `kexue.words.word_table` and
-        ``community`` (int32, from 1; null outside of the network).
+        ``community``, the path of its community at `level_` as in a tree file, such as
+        ``"3:1"``; ``class``, its class in the last row of the ledger, from 1; ``flow``, as in
+        `word_flow_`; ``x`` and ``y``, its place on the map. Null for words that have none.
     tokenizer_ : UnigramTokenizer
     vectors_ : float32 array of shape (n_placed, n_components)
         White space, which is skipped when neighbours are counted, has the zero vector.
-    placed_types_, placed_words_ : int64 array, list of str
-        The types of `train_` that have vectors, most frequent first, and their spellings.
-    similarity_ : scipy.sparse.csr_array of shape (n_placed, n_placed)
-        Cosines of each word's nearest neighbours.
+    placed_words_ : list of str
+        The words that have vectors, most frequent first.
+    paths_ : int64 array of shape (n_placed, depth)
+        The community of each of these words at every level from the top: its place among its
+        siblings, -1 below the innermost. Those that make up most of the text first, and last the
+        words, such as the comma, that resemble no other and stand alone. One less than the
+        numbers in tables, in the tree and on the page.
+    level_ : int
+        The level, from 1, whose communities code the held-out text best.
     labels_ : int64 array of shape (n_placed,)
-        Community of each of these words; those that make up most of the text first, and
-        last the words, such as the comma, that resemble no other and stand alone. One less
-        than the number in tables, in the tree and on the page.
+        The communities at that level, numbered along the paths.
     word_flow_ : float64 array of shape (n_placed,)
         Share of an endless walk on `similarity_` spent at each word.
     codelength_ : float
-        Bits per step of that walk under the two-level map equation.
+        Bits per step of that walk under the map equation.
+    positions_ : float32 array of shape (n_placed, 2)
+        Places on the map; NaN where there is none.
+    similarity_ : scipy.sparse.csr_array of shape (n_placed, n_placed)
+        Cosines of each word's nearest neighbours.
+    succession_ : Succession or None
+        With `succession`: which token type follows which, and the communities of that network.
     ledger_ : list of LedgerRow
     references_ : dict of str to float
         Bits per character of the learned text under general compressors.
     train_, held_out_ : Tokens
         The two parts, segmented; `held_out_` is None if the text was too short.
+    placed_types_ : int64 array of shape (n_placed,)
+        The types of `train_` that have vectors.
     split_ : Split
     n_documents_, n_characters_ : int
         Of the whole corpus.
@@ -111,27 +143,35 @@ class Atlas(BaseEstimator):
     >>> from pathlib import Path
     >>> atlas = Atlas(random_state=0).fit(Path("novel.txt"))  # doctest: +SKIP
     >>> atlas.write("novel-atlas")  # doctest: +SKIP
+    >>> Atlas.load("novel-atlas").similar("word")  # doctest: +SKIP
     """
 
     def __init__(
         self,
         max_length: int = 4,
         min_count: int = 5,
-        vectors: Literal["ppmi"] = "ppmi",
+        vectors: Literal["ppmi", "jose"] = "ppmi",
+        succession: bool = False,
         n_components: int = 100,
         random_state: Any = None,
         n_jobs: int | None = None,
         memory: int | str = "2GB",
         workdir: str | os.PathLike[str] | None = None,
+        *,
+        layout: bool = True,
+        executor: Executor = "thread",
     ) -> None:
         self.max_length = max_length
         self.min_count = min_count
         self.vectors = vectors
+        self.succession = succession
         self.n_components = n_components
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.memory = memory
         self.workdir = workdir
+        self.layout = layout
+        self.executor = executor
 
     def fit(
         self, texts: Any, y: None = None, *, fresh: bool = False, progress: Progress | None = None
@@ -146,7 +186,8 @@ class Atlas(BaseEstimator):
         fresh : bool
             Do not use stages kept in `workdir`.
         progress : callable or None
-            Called after each stage with its name, its seconds and the number of characters.
+            Called as ``progress(stage, seconds, characters)``: when a stage begins with
+            ``seconds=None``, after it with the seconds it took.
 
         Raises
         ------
@@ -159,29 +200,46 @@ class Atlas(BaseEstimator):
         folder = None if self.workdir is None else Path(self.workdir) / ".stages"
         clock = _Clock(progress)
 
-        codes = as_texts(texts).codes()
-        check_repeats(codes)
-        self.fingerprint_ = hashlib.sha256(np.ascontiguousarray(codes, "<u4").data).hexdigest()
-        self.n_documents_ = int(np.count_nonzero(codes == DOCUMENT_END))
-        self.n_characters_ = codes.size - self.n_documents_
-        self.split_ = split_corpus(codes, seed)
-        clock.lap("read", codes.size)
+        with clock.stage("read") as lap:
+            codes = as_texts(texts).codes()
+            check_repeats(codes)
+            self.fingerprint_ = hashlib.sha256(np.ascontiguousarray(codes, "<u4").data).hexdigest()
+            self.n_documents_ = int(np.count_nonzero(codes == DOCUMENT_END))
+            self.n_characters_ = codes.size - self.n_documents_
+            self.split_ = split_corpus(codes, seed)
+            lap.characters = codes.size
 
         self._cache = cache = StageCache(folder, fresh=fresh)
-        depends = [self.fingerprint_, seed]
+        given = [self.fingerprint_, seed]
+        placed = [*given, self.max_length, self.min_count, self.vectors, self.n_components]
         # the compressors take as long as all the rest, on one thread
-        with run_beside(lambda stop: self._compress(cache, depends, stop), jobs) as references:
-            self._find_words(cache, [*depends, self.max_length], jobs)
-            clock.lap("words", codes.size)
-            self._place_words(cache, [*depends, *self._settings()], seed)
-            clock.lap("vectors", codes.size)
-            self._find_communities(cache, [*depends, *self._settings()], seed, jobs)
-            clock.lap("communities", codes.size)
-            classes = Classes.from_communities(self.train_, self.placed_types_, self.labels_)
-            self.ledger_: list[LedgerRow] = entropy_ledger(self.train_, classes, self.held_out_)
-            self.references_ = references()
-        self.words_ = self._word_table(classes)
-        clock.lap("ledger", codes.size)
+        beside = jobs > 1 and self.layout and not cache.has("map", placed)
+        with (
+            run_beside(lambda stop: self._compress(cache, given, stop), jobs) as references,
+            plane_beside(beside) as plane,
+        ):
+            with clock.stage("words"):
+                self._find_words(cache, [*given, self.max_length], jobs)
+                held_out = HeldOut.read(self.train_, self.held_out_) if self.held_out_ else None
+            with clock.stage("vectors"):
+                self._place_words(cache, placed, seed, jobs)
+            with clock.stage("communities"):
+                self._find_communities(cache, placed, seed, jobs)
+            with clock.stage("exchange"):
+                classes, exchanged = self._exchange(cache, placed, held_out)
+            if self.layout:
+                with clock.stage("map"):
+                    self._lay_out(cache, placed, seed, plane)
+            self.succession_: Succession | None = None
+            if self.succession:
+                with clock.stage("succession"):
+                    self._find_succession(cache, [*given, self.max_length], seed, jobs)
+            with clock.stage("ledger"):
+                self.ledger_: list[LedgerRow] = entropy_ledger(
+                    self.train_, classes, exchanged, held_out
+                )
+                self.words_ = self._word_table(exchanged)
+                self.references_ = references()
         self.seed_ = seed
         self.timings_ = clock.laps
         return self
@@ -194,14 +252,13 @@ class Atlas(BaseEstimator):
         InputError
             If `word` has no vector.
         """
+        from kexue.vectors._nearest import nearest_rows
+
         check_is_fitted(self, "vectors_")
         check_int("k", k, minimum=1)
-        index = self._place(word)
-        lengths = np.linalg.norm(self.vectors_, axis=1)
-        cosine = self.vectors_ @ self.vectors_[index] / np.maximum(lengths * lengths[index], 1e-30)
-        cosine[index] = -np.inf
-        best = np.argsort(-cosine, kind="stable")[: min(k, cosine.size - 1)]
-        return [(self.placed_words_[i], float(cosine[i])) for i in best]
+        own = self._place(word)
+        found = nearest_rows(self.vectors_, self.vectors_[own], k, own)
+        return [(self.placed_words_[row], cosine) for row, cosine in found]
 
     def community(self, word: str) -> list[str]:
         """Return the words of the community of `word`, by falling flow."""
@@ -210,12 +267,74 @@ class Atlas(BaseEstimator):
         ranked = members[np.argsort(-self.word_flow_[members], kind="stable")]
         return [self.placed_words_[i] for i in ranked]
 
+    def transform(self, texts: Any) -> np.ndarray:
+        """Return vectors of texts: the mean of their words' vectors, frequent words weighing less.
+
+        Parameters
+        ----------
+        texts : Texts, pathlib.Path, iterable of str or callable returning one
+
+        Returns
+        -------
+        float32 array of shape (n_texts, n_components)
+            Rows of norm 1, or zero where no word has a vector.
+        """
+        check_is_fitted(self, "vectors_")
+        codes = as_texts(texts).codes()
+        tokens = Tokens.from_starts(codes, self.tokenizer_.token_starts(codes))
+        ends = tokens.ids == tokens.end_id
+        return self._document_vectors([(tokens, np.cumsum(ends) - ends)], int(ends.sum()))
+
+    @property
+    def document_vectors_(self) -> np.ndarray:
+        """Vectors of the documents learned from and kept back, in their order, as `transform`."""
+        check_is_fitted(self, "split_")
+        parts = []
+        for tokens, numbers in (
+            (self.train_, self.split_.train_documents),
+            (self.held_out_, self.split_.held_out_documents),
+        ):
+            if tokens is not None:
+                ends = tokens.ids == tokens.end_id
+                parts.append((tokens, numbers[np.cumsum(ends) - ends]))
+        return self._document_vectors(parts, self.n_documents_)
+
+    def _document_vectors(self, parts: list[tuple[Tokens, np.ndarray]], n: int) -> np.ndarray:
+        row = {word: k for k, word in enumerate(self.placed_words_)}
+        rows = [
+            np.array([row.get(word, -1) for word in tokens.spellings], np.int64)[tokens.ids]
+            for tokens, _ in parts
+        ]
+        documents = np.concatenate([numbers for _, numbers in parts])
+        uses = self.words_.select("word", "count")
+        count = dict(uses.iter_rows())
+        shares = np.array([count[word] for word in self.placed_words_]) / uses["count"].sum()
+        return document_vectors(np.concatenate(rows), documents, n, self.vectors_, shares)
+
     def write(self, folder: str | os.PathLike[str], *, title: str | None = None) -> Path:
         """Write page, tables and models to `folder`, each file atomically; return the folder."""
         from kexue.atlas.files import write_atlas
 
         check_is_fitted(self, "ledger_")
+        if not hasattr(self, "train_"):
+            raise InputError("an atlas that was loaded is in its folder; copy that")
         return write_atlas(self, Path(folder), title or Path(folder).resolve().name)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Atlas:
+        """Return the atlas in a folder: its words, vectors, communities, map and ledger.
+
+        The text is not in the folder, so what comes from it is not restored: `train_`,
+        `held_out_`, `document_vectors_`, `similarity_`, `succession_`.
+
+        Raises
+        ------
+        InputError
+            If `folder` is not an atlas.
+        """
+        from kexue.atlas.files import read_atlas
+
+        return read_atlas(cls, Path(folder))
 
     def forget_other_stages(self) -> None:
         """Remove from `workdir` the stages of other texts and parameters."""
@@ -229,9 +348,6 @@ class Atlas(BaseEstimator):
                 f"{word!r} has no vector: words used at least min_count={self.min_count} times "
                 "in the learned text have one"
             ) from None
-
-    def _settings(self) -> list[Any]:
-        return [self.max_length, self.min_count, self.vectors, self.n_components]
 
     def _compress(self, cache: StageCache, depends: list[Any], stop: Event) -> dict[str, float]:
         names = ("xz -9", "zstd -19")
@@ -247,8 +363,12 @@ class Atlas(BaseEstimator):
         from kexue.words import UnigramTokenizer, WordDiscoverer
 
         def compute() -> Arrays:
-            found = WordDiscoverer(max_length=self.max_length, memory=self.memory, n_jobs=jobs)
-            found.fit_codes(self.split_.train)
+            found = WordDiscoverer(
+                max_length=self.max_length,
+                memory=self.memory,
+                n_jobs=jobs,
+                executor=self.executor,
+            ).fit_codes(self.split_.train)
             symbols, offsets, counts = found.tokenizer_.lexicon
             starts = found.tokens_.starts
             return {"starts": starts, "symbols": symbols, "offsets": offsets, "counts": counts}
@@ -263,33 +383,17 @@ class Atlas(BaseEstimator):
             starts = self.tokenizer_.token_starts(self.split_.held_out)
             self.held_out_ = Tokens.from_starts(self.split_.held_out, starts)
 
-    def _place_words(self, cache: StageCache, depends: list[Any], seed: int) -> None:
-        from kexue.vectors import PPMI
-
-        tokens = self.train_
-
+    def _place_words(self, cache: StageCache, depends: list[Any], seed: int, jobs: int) -> None:
         def compute() -> Arrays:
-            ids = tokens.ids.astype(np.int64)
-            ids[ids == tokens.end_id] = -1
-            # words have words for company, not the blanks between them
-            walk = ids[~tokens.blank[tokens.ids]]
-            blanks = np.flatnonzero(tokens.blank & (tokens.counts >= self.min_count))
-            vectors = np.zeros((blanks.size, self.n_components), np.float32)
-            frequent = np.bincount(walk[walk >= 0], minlength=1) >= self.min_count
-            if np.count_nonzero(frequent) < 2:
-                return {"vectors": vectors, "placed": blanks}
-            n_words = int(np.count_nonzero(frequent))
-            model = PPMI(
-                min(self.n_components, max(2, n_words // WORDS_PER_DIMENSION)),
-                window=WINDOW,
-                exponent=EXPONENT,
+            vectors, placed = word_vectors(
+                self.train_,
+                kind=self.vectors,
+                n_components=self.n_components,
                 min_count=self.min_count,
-                random_state=seed,
-            ).fit_ids(walk, tokens.first.size)
-            placed = np.concatenate((model.words_, blanks))
-            filled = np.pad(model.vectors_, ((0, blanks.size), (0, 0)))
-            order = np.argsort(-tokens.counts[placed], kind="stable")
-            return {"vectors": filled[order], "placed": placed[order]}
+                seed=seed,
+                n_jobs=jobs,
+            )
+            return {"vectors": vectors, "placed": placed}
 
         found = cache.run("vectors", depends, compute)
         self.vectors_ = found["vectors"]
@@ -299,50 +403,93 @@ class Atlas(BaseEstimator):
     def _find_communities(
         self, cache: StageCache, depends: list[Any], seed: int, jobs: int
     ) -> None:
-        from kexue.graph import Infomap, knn_graph
-
         n = self.vectors_.shape[0]
 
         def compute() -> Arrays:
-            if n < 2:
-                return _graph_arrays(sparse.csr_array((n, n)), np.arange(n), np.zeros(n), 0.0)
-            graph = knn_graph(
-                self.vectors_,
-                n_neighbors=min(N_NEIGHBORS, n - 1),
-                min_similarity=MIN_SIMILARITY,
-                n_jobs=jobs,
-            )
-            model = Infomap(levels=2, flow="directed", random_state=seed, n_jobs=jobs).fit(graph)
-            labels = by_use(model.labels_, self.train_.counts[self.placed_types_])
-            return _graph_arrays(graph, labels, model.flow_, model.codelength_)
+            nearest = nearest_words(self.vectors_, jobs)
+            graph = similarity_network(nearest)
+            paths, flow, bits, _ = find_communities(graph, flow="directed", seed=seed, n_jobs=jobs)
+            return {
+                "data": np.asarray(nearest.data, np.float64),
+                "indices": np.asarray(nearest.indices, np.int32),
+                "indptr": np.asarray(nearest.indptr, np.int64),
+                "paths": numbered_by_use(paths, self.train_.counts[self.placed_types_]),
+                "flow": np.asarray(flow, np.float64),
+                "codelength": np.array([bits]),
+            }
 
         found = cache.run("communities", depends, compute)
-        self.similarity_ = sparse.csr_array(
+        self._nearest = sparse.csr_array(
             (found["data"], found["indices"], found["indptr"]), shape=(n, n)
         )
-        self.labels_ = found["labels"]
+        self.similarity_ = similarity_network(self._nearest)
+        self.paths_ = found["paths"]
         self.word_flow_ = found["flow"]
         self.codelength_ = float(found["codelength"][0])
 
-    def _word_table(self, classes: Classes) -> Any:
+    def _exchange(
+        self, cache: StageCache, depends: list[Any], held_out: HeldOut | None
+    ) -> tuple[Classes, Classes]:
+        """Choose the level of the ledger, and move words between its communities."""
+
+        def classes(level: int) -> Classes:
+            labels = communities_at(self.paths_, level)
+            return Classes.from_communities(self.train_, self.placed_types_, labels)
+
+        def compute() -> Arrays:
+            levels = range(1, self.paths_.shape[1] + 1)
+            prices = [class_price(self.train_, classes(level), held_out) for level in levels]
+            level = levels[int(np.argmin(prices))]
+            moved = exchange(self.train_, classes(level))
+            return {"level": np.array([level]), "classes": moved.of_type}
+
+        found = cache.run("exchange", depends, compute)
+        self.level_ = int(found["level"][0])
+        self.labels_ = communities_at(self.paths_, self.level_)
+        numbers = found["classes"][self.placed_types_] - END - 1
+        moved = Classes.from_communities(self.train_, self.placed_types_, numbers)
+        return classes(self.level_), moved
+
+    def _lay_out(self, cache: StageCache, depends: list[Any], seed: int, plane: Plane) -> None:
+        def compute() -> Arrays:
+            worth = bits_saved(self.train_)[self.placed_types_]
+            return {"positions": lay_out(self.vectors_, self._nearest, worth, seed, plane)}
+
+        self.positions_ = cache.run("map", depends, compute)["positions"]
+
+    def _find_succession(self, cache: StageCache, depends: list[Any], seed: int, jobs: int) -> None:
+        def compute() -> Arrays:
+            found = succession_network(self.train_, seed, jobs)
+            return {"paths": found.paths, "bits": np.array([found.codelength, found.one_level])}
+
+        found = cache.run("succession", depends, compute)
+        self.succession_ = Succession(
+            closed_walk(self.train_), found["paths"], *found["bits"].tolist()
+        )
+
+    def _word_table(self, exchanged: Classes) -> Any:
         import polars as pl
 
         table = word_table(self.train_)
-        number = classes.of_type - 1
-        community = pl.DataFrame(
-            {
-                "word": self.train_.spellings,
-                "community": pl.Series(number, dtype=pl.Int32).set(pl.Series(number < 1), None),
-            }
-        )
-        return table.join(community, on="word", how="left", maintain_order="left")
+        number = exchanged.of_type - END
+        columns = {
+            "word": pl.Series(self.placed_words_, dtype=pl.String),
+            "community": pl.Series(spelled_paths(self.paths_, self.level_), dtype=pl.String),
+            "class": pl.Series(number[self.placed_types_], dtype=pl.Int32),
+            "flow": pl.Series(self.word_flow_, dtype=pl.Float64),
+        }
+        if self.layout:
+            for name, places in zip("xy", self.positions_.T, strict=True):
+                columns[name] = pl.Series(places, dtype=pl.Float32).fill_nan(None)
+        return table.join(pl.DataFrame(columns), on="word", how="left", maintain_order="left")
 
     def _check_parameters(self) -> None:
         check_int("max_length", self.max_length, minimum=1, maximum=8)
         check_int("min_count", self.min_count, minimum=1)
-        check_choice("vectors", self.vectors, ("ppmi",))
+        check_choice("vectors", self.vectors, ("ppmi", "jose"))
         check_int("n_components", self.n_components, minimum=1)
         parse_memory(self.memory)
+        check_executor(self.executor)
 
 
 def check_repeats(codes: np.ndarray) -> None:
@@ -361,43 +508,21 @@ def check_repeats(codes: np.ndarray) -> None:
     )
 
 
-def by_use(labels: np.ndarray, uses: np.ndarray) -> np.ndarray:
-    """Number communities by how much of the text their words make up, lone words last.
-
-    Not by flow: on a graph of nearest neighbours that gathers at odd words which happen to be
-    near many others.
-    """
-    size, use = np.bincount(labels), np.bincount(labels, uses)
-    order = np.lexsort((np.arange(size.size), -use, size == 1))
-    number = np.empty(size.size, np.int64)
-    number[order] = np.arange(size.size)
-    return number[labels]
-
-
 class _Clock:
-    """Seconds between the stages."""
+    """Seconds of each stage."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.laps: dict[str, float] = {}
+        self.characters = 0
         self._progress = progress
-        self._last = time.perf_counter()
 
-    def lap(self, name: str, characters: int) -> None:
-        now = time.perf_counter()
-        self.laps[name] = now - self._last
-        self._last = now
+    @contextmanager
+    def stage(self, name: str) -> Iterator[_Clock]:
+        """Time what is done inside."""
         if self._progress is not None:
-            self._progress(name, self.laps[name], characters)
-
-
-def _graph_arrays(
-    graph: sparse.csr_array, labels: np.ndarray, flow: np.ndarray, codelength: float
-) -> Arrays:
-    return {
-        "data": np.asarray(graph.data, np.float64),
-        "indices": np.asarray(graph.indices, np.int32),
-        "indptr": np.asarray(graph.indptr, np.int64),
-        "labels": np.asarray(labels, np.int64),
-        "flow": np.asarray(flow, np.float64),
-        "codelength": np.array([codelength]),
-    }
+            self._progress(name, None, self.characters)
+        begin = time.perf_counter()
+        yield self
+        self.laps[name] = time.perf_counter() - begin
+        if self._progress is not None:
+            self._progress(name, self.laps[name], self.characters)

@@ -7,13 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kexue._core import InputError, atomic_path, leftovers, write_bytes, write_text
 from kexue.atlas.stages import versions
 
 if TYPE_CHECKING:
     from kexue.atlas.atlas import Atlas
 
-FORMAT = "kexue-atlas-1"
+FORMAT = "kexue-atlas-2"
 RUN = "run.json"
 STAGES = ".stages"
 FILES = (
@@ -22,6 +24,7 @@ FILES = (
     "words.parquet",
     "vectors.safetensors",
     "communities.tree",
+    "succession.tree",
     "ledger.json",
     "timings.json",
     RUN,
@@ -112,13 +115,26 @@ def write_atlas(
     )
     write_tree(
         folder / "communities.tree",
-        atlas.labels_,
+        _paths(atlas.paths_),
         atlas.word_flow_,
         names=atlas.placed_words_,
         codelength=atlas.codelength_,
     )
+    (folder / "succession.tree").unlink(missing_ok=True)
+    if atlas.succession_ is not None:
+        tokens = atlas.train_
+        write_tree(
+            folder / "succession.tree",
+            _paths(atlas.succession_.paths),
+            tokens.counts / tokens.ids.size,
+            names=tokens.spellings,
+            codelength=atlas.succession_.codelength,
+        )
     ledger = {
         "unit": "bits per character",
+        "level": atlas.level_,
+        "communities": int(atlas.labels_.max(initial=-1)) + 1,
+        "codelength": atlas.codelength_,
         "rows": [asdict(row) for row in atlas.ledger_],
         "references": atlas.references_,
         "gold": gold,
@@ -130,10 +146,52 @@ def write_atlas(
     return folder
 
 
+def read_atlas(kind: type[Atlas], folder: Path) -> Atlas:
+    """Return what `Atlas.load` does; the inverse of `write_atlas` for what the files hold.
+
+    Raises
+    ------
+    InputError
+        If `folder` is not an atlas, or one of its files is damaged.
+    """
+    import polars as pl
+
+    from kexue.atlas.ledger import LedgerRow
+    from kexue.atlas.levels import communities_at, path_array
+    from kexue.graph import read_partition
+    from kexue.vectors.files import read_word_vectors
+    from kexue.words import UnigramTokenizer
+
+    check_atlas(folder)
+    run, ledger = read_json(folder / RUN), read_json(folder / "ledger.json")
+    atlas = kind(**run["arguments"])
+    atlas.seed_ = run["arguments"]["random_state"]
+    atlas.fingerprint_ = run["input"]
+    atlas.n_documents_, atlas.n_characters_ = run["documents"], run["characters"]
+    atlas.level_ = ledger["level"]
+    atlas.ledger_ = [LedgerRow(**row) for row in ledger["rows"]]
+    atlas.references_ = ledger["references"]
+    atlas.timings_ = read_json(folder / "timings.json")["seconds"]
+    atlas.tokenizer_ = UnigramTokenizer.load(folder / "tokenizer.json")
+    atlas.words_ = pl.read_parquet(folder / "words.parquet")
+    atlas.placed_words_, atlas.vectors_ = read_word_vectors(folder)
+    atlas.codelength_ = ledger["codelength"]
+    nodes = np.arange(len(atlas.placed_words_))
+    atlas.paths_ = path_array(read_partition(folder / "communities.tree", nodes))
+    atlas.labels_ = communities_at(atlas.paths_, atlas.level_)
+    placed = pl.DataFrame({"word": atlas.placed_words_}).join(
+        atlas.words_, on="word", how="left", maintain_order="left"
+    )
+    atlas.word_flow_ = placed["flow"].to_numpy()
+    if atlas.layout:
+        atlas.positions_ = placed.select("x", "y").fill_null(float("nan")).to_numpy()
+    return atlas
+
+
 def run_record(atlas: Atlas) -> dict[str, Any]:
     """Return all that the content of an atlas depends on."""
     arguments = atlas.get_params()
-    for name in ("n_jobs", "memory", "workdir"):  # these change no byte
+    for name in ("n_jobs", "memory", "workdir", "executor"):  # these change no byte
         arguments.pop(name)
     split = atlas.split_
     return {
@@ -142,9 +200,17 @@ def run_record(atlas: Atlas) -> dict[str, Any]:
         "input": atlas.fingerprint_,
         "documents": atlas.n_documents_,
         "characters": atlas.n_characters_,
+        "placed": len(atlas.placed_words_),
         "held_out": {"unit": split.unit, "of": split.n_units, "drawn": split.drawn.tolist()},
         "versions": versions(),
     }
+
+
+def _paths(paths: np.ndarray) -> Any:
+    """Return the paths as tuples; no labels at all if there are none."""
+    return [tuple(place for place in path if place >= 0) for path in paths.tolist()] or (
+        np.zeros(0, np.int64)
+    )
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Event
 from typing import Any
 
@@ -22,6 +23,7 @@ from kexue.words.tokens import Tokens, character_bits, length_bits, spelling_bit
 RARE, END = 0, 1
 N_CODE_POINTS = 0x110000
 COMPRESS_BLOCK = 1 << 20
+MOST_CELLS = 1 << 24  # pairs of classes that are counted in a dense table
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class LedgerRow:
     Attributes
     ----------
     name : str
-        ``"alphabet"``, ``"characters"``, ``"words"`` or ``"communities"``.
+        ``"alphabet"``, ``"characters"``, ``"words"``, ``"communities"`` or ``"exchange"``.
     code : str
         One phrase: how this code writes the text.
     in_sample : float
@@ -78,17 +80,51 @@ class Classes:
         return cls(of_type, 2 + int(labels.max(initial=-1)) + 1, int(placed.size))
 
 
-def entropy_ledger(train: Tokens, classes: Classes, held_out: Tokens | None) -> list[LedgerRow]:
-    """Return the rows alphabet, characters, words and communities.
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Text that nothing was learned from, segmented into the words that were.
+
+    Attributes
+    ----------
+    tokens : Tokens
+    types : int64 array of shape (n_tokens,)
+        The type of each token in the training part; -1 for words never seen there.
+    character_bits : float64 arrays of shape (n_characters,)
+        What each character costs by the alphabet's and by the characters' code.
+    """
+
+    tokens: Tokens
+    types: np.ndarray
+    character_bits: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def read(cls, train: Tokens, tokens: Tokens) -> HeldOut:
+        """Find the tokens of a text among the types of another."""
+        seen = {word: index for index, word in enumerate(train.spellings)}
+        types = np.array([seen.get(word, -1) for word in tokens.spellings], np.int64)
+        return cls(tokens, types[tokens.ids], _held_out_characters(train.codes, tokens.codes))
+
+    @cached_property
+    def spelled(self) -> np.ndarray:
+        """Bits of each token, spelled: its length and its characters."""
+        starts = self.tokens.starts
+        summed = np.concatenate(([0.0], np.cumsum(self.character_bits[1])))
+        return np.diff(summed[starts]) + length_bits(np.diff(starts))
+
+
+def entropy_ledger(
+    train: Tokens, classes: Classes, exchanged: Classes, held_out: HeldOut | None
+) -> list[LedgerRow]:
+    """Return the rows alphabet, characters, words, communities and exchange.
 
     Parameters
     ----------
     train : Tokens
         The text that words and classes were learned from.
-    classes : Classes
-        Of the types of `train`.
-    held_out : Tokens or None
-        Other text, segmented into the same words.
+    classes, exchanged : Classes
+        Of the types of `train`: the communities, and what `kexue.atlas.exchange` made of them.
+    held_out : HeldOut or None
+        Other text.
     """
     characters = train.codes.size
     alphabet = np.unique(train.codes).size
@@ -97,22 +133,48 @@ def entropy_ledger(train: Tokens, classes: Classes, held_out: Tokens | None) -> 
         float(np.log2(alphabet)),
         float(character_bits(train.codes).sum()) / characters,
         words / characters,
-        (words - _pair_information(class_pairs(train, classes))) / characters,
+        *((words - class_information(train, c)) / characters for c in (classes, exchanged)),
     ]
     written = train.lengths > 1
     lexicon = float((spelling_bits(train) + length_bits(train.lengths))[written].sum())
-    partition = classes.n_placed * float(np.log2(max(1, classes.n_classes - 2)))
-    stated = np.cumsum([alphabet * np.log2(N_CODE_POINTS), 0.0, lexicon, partition]) / characters
+    spelled = alphabet * np.log2(N_CODE_POINTS)
+    stated = [spelled, spelled, spelled + lexicon]
+    stated += [spelled + lexicon + partition_bits(c) for c in (classes, exchanged)]
+    unseen: list[float | None] = [None] * 5
+    if held_out is not None:
+        bits = [
+            *(float(each.sum()) for each in held_out.character_bits),
+            _held_out_words(train, held_out),
+            *(held_out_class_bits(train, c, held_out) for c in (classes, exchanged)),
+        ]
+        unseen = [total / held_out.tokens.codes.size for total in bits]
     codes = [
         "every character equally likely",
         "each character by how often it occurs",
         "each word by how often it occurs",
         "each word through the community of the word before it",
+        "the same, words moved to where they predict their neighbours best",
     ]
-    unseen = _held_out_bits(train, classes, held_out) if held_out else [None] * 4
-    names = ["alphabet", "characters", "words", "communities"]
-    rows = zip(names, codes, in_sample, stated.tolist(), unseen, strict=True)
+    names = ["alphabet", "characters", "words", "communities", "exchange"]
+    model = [float(bits) / characters for bits in stated]
+    rows = zip(names, codes, in_sample, model, unseen, strict=True)
     return [LedgerRow(*row) for row in rows]
+
+
+def class_price(train: Tokens, classes: Classes, held_out: HeldOut | None) -> float:
+    """Return what a partition is chosen by, less is better.
+
+    Bits of the held-out text; without any, bits of the text learned from and of the partition,
+    but for what every partition costs.
+    """
+    if held_out is not None:
+        return held_out_class_bits(train, classes, held_out)
+    return partition_bits(classes) - class_information(train, classes)
+
+
+def partition_bits(classes: Classes) -> float:
+    """Return the bits that say which community each word of the network is in."""
+    return classes.n_placed * float(np.log2(max(1, classes.n_classes - END - 1)))
 
 
 def class_pairs(tokens: Tokens, classes: Classes) -> sparse.csr_array:
@@ -121,12 +183,13 @@ def class_pairs(tokens: Tokens, classes: Classes) -> sparse.csr_array:
     The walk is closed, last token to first, so that both margins are the class counts.
     """
     walk = classes.of_type[tokens.ids]
-    pairs = np.roll(walk, 1) * classes.n_classes + walk
+    n = classes.n_classes
+    pairs = np.roll(walk, 1) * n + walk
+    if n * n <= MOST_CELLS:
+        table = np.bincount(pairs, minlength=n * n).reshape(n, n)
+        return sparse.csr_array(table.astype(np.float64))
     distinct, counts = np.unique(pairs, return_counts=True)
-    return sparse.csr_array(
-        (counts.astype(np.float64), np.divmod(distinct, classes.n_classes)),
-        shape=(classes.n_classes, classes.n_classes),
-    )
+    return sparse.csr_array((counts.astype(np.float64), np.divmod(distinct, n)), shape=(n, n))
 
 
 def compressor_bits(codes: np.ndarray, stop: Event | None = None) -> dict[str, float]:
@@ -151,8 +214,9 @@ def compressor_bits(codes: np.ndarray, stop: Event | None = None) -> dict[str, f
     return bits
 
 
-def _pair_information(pairs: sparse.csr_array) -> float:
+def class_information(tokens: Tokens, classes: Classes) -> float:
     """Return the mutual information of neighbouring classes, bits, summed over the walk."""
+    pairs = class_pairs(tokens, classes)
     margin = pairs.sum(axis=0)
     total = float(margin.sum())
 
@@ -163,46 +227,42 @@ def _pair_information(pairs: sparse.csr_array) -> float:
     return plogp(pairs.data) + total * float(np.log2(total)) - 2 * plogp(margin)
 
 
-def _held_out_bits(train: Tokens, classes: Classes, held_out: Tokens) -> list[float | None]:
-    """Return the price of held-out text under the four codes, bits per character.
+def _held_out_words(train: Tokens, held_out: HeldOut) -> float:
+    """Return the price of held-out text by the words' code, bits.
 
-    What was never seen follows an escape symbol whose probability is the share of symbols
-    used once, ``(n_1 + 1) / (N + 2)``, where the ones keep it inside (0, 1): a character as
-    one of the code points that are not in the alphabet, a word as its length and characters.
-    Class pairs are interpolated with class frequencies after Witten and Bell.
+    Like everything never seen, in all held-out codes, a new word follows an escape symbol whose
+    probability is the share of symbols used once, ``(n_1 + 1) / (N + 2)``, where the ones keep it
+    inside (0, 1): a word as its length and characters, a character as one of the code points
+    that are not in the alphabet.
     """
-    uniform, coded = _held_out_characters(train.codes, held_out.codes)
-    seen = {word: index for index, word in enumerate(train.spellings)}
-    types = np.array([seen.get(word, -1) for word in held_out.spellings])
-    ids = types[held_out.ids]
-    known = ids >= 0
-    summed = np.concatenate(([0.0], np.cumsum(coded)))
-    spelled = np.diff(summed[held_out.starts]) + length_bits(np.diff(held_out.starts))
-    counts = train.counts
-    once = np.count_nonzero(counts == 1)
-    frequency = np.log2(np.where(known, counts[ids], 1))
+    types, known = held_out.types, held_out.types >= 0
+    escape = (np.count_nonzero(train.counts == 1) + 1) / (train.ids.size + 2)
+    found = np.log2(train.ids.size) - np.log2(1 - escape) - np.log2(train.counts[types])
+    return float(np.where(known, found, held_out.spelled - np.log2(escape)).sum())
 
-    escape = (once + 1) / (train.ids.size + 2)
-    known_bits = np.log2(train.ids.size) - np.log2(1 - escape) - frequency
-    words = np.where(known, known_bits, spelled - np.log2(escape)).sum()
 
+def held_out_class_bits(train: Tokens, classes: Classes, held_out: HeldOut) -> float:
+    """Return the price of held-out text with each word through its class, bits.
+
+    Pairs of classes are interpolated with class frequencies after Witten and Bell.
+    """
+    types, known = held_out.types, held_out.types >= 0
     pairs = class_pairs(train, classes)
     size = pairs.sum(axis=1)
     followers = np.diff(pairs.indptr)
     share = (size + (np.arange(size.size) == RARE)) / (size.sum() + 1)
-    walk = np.where(known, classes.of_type[ids], RARE)
+    walk = np.where(known, classes.of_type[types], RARE)
     before = np.roll(walk, 1)
     # a class that training never visited has no followers: its successors are as frequent
     # as everywhere
     weight = np.maximum(followers, 1)[before]
     seen_together = np.asarray(pairs[before, walk]).ravel()
     chance = (seen_together + weight * share[walk]) / (size[before] + weight)
-    escape = (once + 1) / (size[RARE] + 2)
+    escape = (np.count_nonzero(train.counts == 1) + 1) / (size[RARE] + 2)
     rarer = np.where(walk == RARE, np.log2(1 - escape), 0.0)
-    inside = np.log2(np.maximum(size[walk], 1)) - rarer - frequency
-    communities = (np.where(known, inside, spelled - np.log2(escape)) - np.log2(chance)).sum()
-    bits = [uniform.sum(), coded.sum(), words, communities]
-    return [float(total) / held_out.codes.size for total in bits]
+    inside = np.log2(np.maximum(size[walk], 1)) - rarer - np.log2(train.counts[types])
+    coded = np.where(known, inside, held_out.spelled - np.log2(escape))
+    return float((coded - np.log2(chance)).sum())
 
 
 def _held_out_characters(train: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,18 +1,28 @@
 """The page of `kexue atlas`: one self-contained HTML file that explains a corpus."""
 
 import html
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
-from xml.etree import ElementTree as ET
 
 from kexue._core import InputError
 from kexue._core.html import markup, render, tag
+from kexue.atlas._map import frame, grid, map_section, places
+from kexue.atlas._sections import (
+    headline,
+    ledger_rows,
+    legend_rows,
+    losses,
+    method_rows,
+    path_of,
+    reading,
+    sample_rows,
+    spared,
+    staircase,
+)
 from kexue.atlas.ledger import LedgerRow
-
-PALETTE = 10  # communities with a style of their own, as in page.js; the rest share a neutral one
-SOFT_HYPHENS = {"characters": "char\u00adacters", "communities": "commu\u00adnities"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,17 @@ class WordTable:
         `Community.index`, or -1 for a word too rare to be placed.
     neighbours : sequence of sequences of int
         Up to ten indices of the most similar words, nearest first.
+    x, y : sequence of (float or None)
+        Place on the map, in any unit, y upwards; both None for a word that has none. Without a
+        single place the page has no map.
+    example : sequence of int
+        Index into `Page.sentences` of a sentence that holds the word, or -1.
+
+    Raises
+    ------
+    InputError
+        If the columns differ in length, a neighbour is no row, a place is half given or not
+        finite.
     """
 
     word: Sequence[str]
@@ -42,6 +63,9 @@ class WordTable:
     bits_net: Sequence[float]
     community: Sequence[int]
     neighbours: Sequence[Sequence[int]]
+    x: Sequence[float | None]
+    y: Sequence[float | None]
+    example: Sequence[int]
 
     def __post_init__(self) -> None:
         n = len(self.word)
@@ -51,17 +75,27 @@ class WordTable:
         for word, row in zip(self.word, self.neighbours, strict=True):
             if any(not 0 <= j < n for j in row):
                 raise InputError(f"neighbours must be in [0, {n}), got {list(row)} for {word!r}")
+        for word, *place in zip(self.word, self.x, self.y, strict=True):
+            given = [value is not None for value in place]
+            if any(given) and not all(v is not None and math.isfinite(v) for v in place):
+                raise InputError(
+                    f"a place must be two finite numbers or two None, got {tuple(place)} "
+                    f"for {word!r}"
+                )
 
 
 @dataclass(frozen=True)
 class Community:
-    """A group of words of the similarity network.
+    """A group of words of the similarity network, a leaf of the hierarchy.
 
     Parameters
     ----------
     index, size, uses : int
         Its number in `WordTable.community`, >= 0; how many words it has; how many tokens of
         the text they are.
+    path : sequence of int
+        Its place in the hierarchy from the top, numbers from 1 at every level; (3, 1) is shown
+        as 3.1. Within a level numbers go by falling use of the words, lone words last.
     label : sequence of str
         Its most frequent words, the name it goes by on the page.
     share : float
@@ -71,11 +105,34 @@ class Community:
     """
 
     index: int
+    path: Sequence[int]
     label: Sequence[str]
     share: float
     uses: int
     size: int
     members: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A group of communities, an inner node of the hierarchy.
+
+    Parameters
+    ----------
+    path : sequence of int
+        As of a `Community`; the communities inside have longer paths that begin with this one.
+    label : sequence of str
+        Its most frequent words.
+    share : float
+        Share in [0, 1] of the running text that its words make up.
+    size : int
+        How many words it has.
+    """
+
+    path: Sequence[int]
+    label: Sequence[str]
+    share: float
+    size: int
 
 
 @dataclass(frozen=True)
@@ -93,20 +150,31 @@ class Page:
         The sentences that the page shows: which part was kept back, how unseen words are paid
         for.
     ledger : sequence of LedgerRow
-        Rows alphabet, characters, words, communities, in this order.
+        Rows alphabet, characters, words, communities and, where it was tried, exchange, in this
+        order.
     references : dict of str to float
         Bits per character of the same text under general compressors.
     notes : sequence of str
         Sentences in plain words: what was learned, what was not, losses.
     words : WordTable
     communities : sequence of Community
-        In the order in which the page numbers them 1, 2, ...
+        In the order of their paths.
+    modules : sequence of Module
+        What lies above the communities; empty if each stands alone.
+    sentences : sequence of str
+        What `WordTable.example` points to.
     samples : sequence of sequences of (str, int)
         Sentences as (token, community or -1).
     gold : dict or None
         ``precision``, ``recall`` and ``f1`` in [0, 1] where the true words are known.
     methods, facts : sequence of (str, str, str), of (str, str)
         Stage, one sentence, reference; and versions, arguments, seed by name.
+
+    Raises
+    ------
+    InputError
+        If the parts do not fit together: a community or sentence that is named and not there,
+        paths that are no hierarchy, words used more often than their community.
     """
 
     title: str
@@ -120,6 +188,8 @@ class Page:
     notes: Sequence[str]
     words: WordTable
     communities: Sequence[Community]
+    modules: Sequence[Module]
+    sentences: Sequence[str]
     samples: Sequence[Sequence[tuple[str, int]]]
     gold: dict[str, float] | None
     methods: Sequence[tuple[str, str, str]]
@@ -135,6 +205,10 @@ class Page:
             raise InputError(
                 f"words and samples name communities {unknown[:5]} that are not in `communities`"
             )
+        top = len(self.sentences)
+        if unknown := sorted({int(i) for i in self.words.example if not -1 <= i < top}):
+            raise InputError(f"examples must be in [-1, {top}), got {unknown[:5]}")
+        _check_paths(self)
         for c in self.communities:
             drawn = sum(int(self.words.count[i]) for i in c.members)
             if drawn > c.uses:
@@ -142,6 +216,26 @@ class Page:
                     f"uses of community {c.index} must be at least the {drawn} of its members, "
                     f"got {c.uses}"
                 )
+
+
+def _check_paths(page: Page) -> None:
+    paths = [path_of(c) for c in page.communities]
+    for path in paths:
+        if not path or min(path) < 1:
+            raise InputError(f"path of a community must be one or more ints >= 1, got {path}")
+    for before, after in itertools.pairwise(paths):
+        if not before < after:
+            raise InputError(
+                "communities must stand in the order of their paths, each once, "
+                f"got {after} after {before}"
+            )
+    inner = {path[:depth] for path in paths for depth in range(1, len(path))}
+    modules = sorted(path_of(m) for m in page.modules)
+    if modules != sorted(inner) or inner & set(paths):
+        raise InputError(
+            "modules must be the beginnings of the paths of communities, each once: "
+            f"{sorted(inner)[:5]}, got {modules[:5]}"
+        )
 
 
 def render_page(page: Page) -> str:
@@ -159,20 +253,23 @@ def render_page(page: Page) -> str:
     after = page.ledger[-1]
     return render(
         "kexue.atlas",
+        scripts=("points.js", "map.js", "page.js"),
         title=page.title,
         data=_data(page),
         library=get_plotlyjs(),
-        headline=_headline(page, before, after),
-        spared=_spared(before, after),
-        staircase=_staircase(page),
-        ledger=markup(*_ledger(page)),
-        losses=_losses(page),
+        headline=headline(page, before, after),
+        spared=spared(before, after),
+        staircase=staircase(page),
+        ledger=markup(*ledger_rows(page)),
+        losses=losses(page),
         rule=html.escape(page.held_out_rule),
         notes=markup(*(tag("li", note) for note in page.notes)),
-        legend=markup(*_legend(page)),
-        reading=_reading(page),
-        samples=markup(*_samples(page)),
-        methods=markup(*(part for method in page.methods for part in _method(*method))),
+        link=' <a href="#map">Map</a>' if places(page.words) else "",
+        map=map_section(page),
+        legend=markup(*legend_rows(page)),
+        reading=reading(page),
+        samples=markup(*sample_rows(page)),
+        methods=markup(*(part for method in page.methods for part in method_rows(*method))),
         facts=markup(*(tag("tr", tag("th", k), tag("td", v)) for k, v in page.facts)),
     )
 
@@ -184,6 +281,7 @@ def _ranks(page: Page) -> dict[int, int]:
 
 def _data(page: Page) -> dict[str, Any]:
     words, rank = page.words, _ranks(page)
+    steps = grid(words)
     bits = ("cohesion", "freedom", "bits_saved", "bits_net")
     return {
         "lang": page.lang,
@@ -194,9 +292,23 @@ def _data(page: Page) -> dict[str, Any]:
             **{name: [_rounded(x) for x in getattr(words, name)] for name in bits},
             "community": [rank[int(c)] for c in words.community],
             "neighbours": [[int(j) for j in row[:10]] for row in words.neighbours],
+            **steps,
+            "example": [int(i) for i in words.example],
         },
+        "frame": frame(steps),
+        "sentences": list(page.sentences),
+        "modules": [
+            {
+                "path": path_of(m),
+                "label": list(m.label),
+                "share": float(m.share),
+                "size": int(m.size),
+            }
+            for m in page.modules
+        ],
         "communities": [
             {
+                "path": path_of(c),
                 "label": list(c.label),
                 "share": float(c.share),
                 "uses": int(c.uses),
@@ -205,151 +317,8 @@ def _data(page: Page) -> dict[str, Any]:
             }
             for c in page.communities
         ],
-        "samples": [[[token, rank[int(c)]] for token, c in sample] for sample in page.samples],
     }
 
 
 def _rounded(value: float) -> float | None:
     return round(float(value), 3) if math.isfinite(value) else None
-
-
-def _bits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _share(side: str, share: float) -> str:
-    return f"{side}:{max(share, 0.0):.3%}"
-
-
-def _headline(page: Page, before: LedgerRow, after: LedgerRow) -> str:
-    nouns = {"document": page.documents, "character": page.characters, "word": page.words_found}
-    sizes = (f"*{n:,}* {noun}{'' if n == 1 else 's'}" for noun, n in nouns.items())
-    sentence = "From {} and {}, with no dictionary at hand, {}: ".format(*sizes)
-    prices = f"*{_bits(before.in_sample)}*", f"*{_bits(after.in_sample)}*"
-    if after.in_sample < before.in_sample:
-        sentence += "they bring the price of a character from {} bits down to {}.".format(*prices)
-    else:
-        sentence += "they make no character cheaper, {} bits before, {} after.".format(*prices)
-    parts = (tag("b", part) if k % 2 else part for k, part in enumerate(sentence.split("*")))
-    return markup(tag("p", *parts, class_="headline"))
-
-
-def _spared(before: LedgerRow, after: LedgerRow) -> str:
-    if before.held_out is None or after.held_out is None:
-        return ""
-    prices = f"{_bits(before.held_out)} to {_bits(after.held_out)}"
-    return f"On text kept back, from which nothing was learned, the step leads from {prices}."
-
-
-def _staircase(page: Page) -> str:
-    """Return the ledger as steps, their heights in per cent of the tallest mark."""
-    marks = [row.held_out for row in page.ledger if row.held_out is not None]
-    marks += [row.in_sample + row.model for row in page.ledger]
-    top = max(*marks, *page.references.values())
-    parts = []
-    for k, row in enumerate(page.ledger):
-        price = tag("div", tag("span", _bits(row.in_sample), class_="value"), class_="price")
-        price.set("style", _share("height", row.in_sample / top))
-        if k:
-            change = row.in_sample - page.ledger[k - 1].in_sample
-            price.append(tag("span", f"{change:+.2f}".replace("-", "\u2212"), class_="change"))
-        model = tag("div", class_="model", style=_share("height", row.model / top))
-        step = tag("div", price, model, class_="step")
-        if row.held_out is not None:
-            style = _share("bottom", row.held_out / top)
-            step.append(tag("div", tag("span", _bits(row.held_out)), class_="held", style=style))
-        step.append(tag("span", SOFT_HYPHENS.get(row.name, row.name), class_="name"))
-        parts.append(step)
-    place = -1.0
-    for name, value in sorted(page.references.items(), key=lambda item: item[1]):
-        place = max(value / top, place + 0.075)  # so that two labels never share a line
-        label = (tag("span", name), " ", tag("b", _bits(value)))
-        parts.append(tag("div", class_="reference", style=_share("bottom", value / top)))
-        parts.append(tag("span", *label, class_="tag", style=_share("bottom", place)))
-    summary = "; ".join(f"{row.name} {_bits(row.in_sample)}" for row in page.ledger)
-    chart = tag("div", tag("div", *parts, class_="steps"), role="img")
-    chart.set("aria-label", f"Bits per character, step by step: {summary}")
-    chart.set("class", "staircase" if page.references else "staircase bare")
-    return markup(chart)
-
-
-def _ledger(page: Page) -> Iterator[ET.Element]:
-    for k, row in enumerate(page.ledger):
-        held = tag("td", _bits(row.held_out))
-        model = tag("td", f"+ {_bits(row.model)}")
-        if k:
-            above = page.ledger[k - 1]
-            _mark_rise(model, row.in_sample + row.model, above.in_sample + above.model)
-            _mark_rise(held, row.held_out, above.held_out)
-        name = tag("th", row.name, tag("small", row.code), scope="row")
-        yield tag("tr", name, tag("td", _bits(row.in_sample)), model, held)
-    for reference, value in page.references.items():
-        name = tag("th", reference, tag("small", "a general compressor"), scope="row")
-        yield tag("tr", name, tag("td", _bits(value)), tag("td"), tag("td"))
-
-
-def _losses(page: Page) -> str:
-    """Explain the mark of `_mark_rise` where there is one."""
-    if not any(cell.get("class") == "rise" for row in _ledger(page) for cell in row):
-        return ""
-    text = "▲ marks a price above the row before: there the step did not pay."
-    return markup(tag("p", text, class_="caption"))
-
-
-def _mark_rise(cell: ET.Element, value: float | None, above: float | None) -> None:
-    if value is not None and above is not None and value > above:
-        cell.set("class", "rise")
-        cell.append(tag("span", " ▲", aria_hidden="true"))
-        cell.append(tag("span", " dearer than the row above", class_="unseen"))
-
-
-def _legend(page: Page) -> Iterator[ET.Element]:
-    for rank, community in enumerate(page.communities[:PALETTE]):
-        parts = (
-            tag("span", rank + 1, class_=f"number c{rank}"),
-            tag("span", " · ".join(community.label[:4]), lang=page.lang, dir="auto", class_="name"),
-            tag("span", f"{community.share:.1%}", class_="share"),
-        )
-        yield tag("li", tag("button", *parts, type="button", data_community=rank))
-
-
-def _reading(page: Page) -> str:
-    sentence = (
-        f"The text learned from reads as {page.tokens:,} tokens in a row; the table holds the "
-        f"{len(page.words.word):,} different words, single characters included, that save most. "
-        "Click a word for its neighbours."
-    )
-    if page.gold is None:
-        return sentence
-    precision, recall, f1 = (f"{page.gold[key]:.1%}" for key in ("precision", "recall", "f1"))
-    return (
-        f"{sentence} Beside the words that people marked in the same text: {precision} of the "
-        f"words cut here are theirs (precision), {recall} of theirs are cut here (recall), F1 {f1}."
-    )
-
-
-def _samples(page: Page) -> Iterator[ET.Element]:
-    rank = _ranks(page)
-    for sample in page.samples:
-        parts: list[Any] = []
-        before, entry = "", 0  # one stop of the tab key per sentence; arrow keys move within
-        for token, community in sample:
-            # words of unspaced scripts stay whole, and punctuation stays with its word
-            if before[-1:].isalnum() and token[:1].isalnum():
-                parts.append(tag("wbr"))
-            before = token
-            place = rank[int(community)]
-            if not token.strip():
-                parts.append(token)
-            elif place < 0:
-                parts.append(tag("span", token, class_="w"))
-            else:
-                word = tag("span", token, role="button", tabindex=entry, data_community=place)
-                word.set("class", f"w c{min(place, PALETTE)}")
-                parts.append(word)
-                entry = -1
-        yield tag("li", *parts, lang=page.lang, dir="auto")
-
-
-def _method(stage: str, sentence: str, reference: str) -> tuple[ET.Element, ET.Element]:
-    return tag("dt", stage), tag("dd", sentence, " ", tag("cite", reference))

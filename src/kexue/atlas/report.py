@@ -8,46 +8,69 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kexue.atlas.page import Community, Page, WordTable
-from kexue.corpus.texts import DOCUMENT_END, decode_codes
+from kexue.atlas.levels import communities_at
+from kexue.atlas.page import Community, Module, Page, WordTable
+from kexue.atlas.sentences import examples, sentence_bounds, spelled
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from kexue.atlas.atlas import Atlas
+    from kexue.atlas.ledger import LedgerRow
 
 MAX_WORDS = 20_000
 N_SAMPLES = 12
 N_NEIGHBOURS = 10
+MOST_OF_THE_TEXT = 0.5
 WORD_LIKE = re.compile(r"[^\W_]")
-METHODS = [
-    (
-        "Words",
-        "Stretches of characters that are predictable inside and free at both ends, refined by "
-        "hard EM until the most probable segmentation stands still.",
-        "Magistry and Sagot, ACL 2012",
-    ),
-    (
+EXAMPLE_CHARACTERS = 200_000
+WORDS = (
+    "Words",
+    "Stretches of characters that are predictable inside and free at both ends, refined by "
+    "hard EM until the most probable segmentation stands still.",
+    "Magistry and Sagot, ACL 2012",
+)
+VECTORS = {
+    "ppmi": (
         "Vectors",
         "Counts of the words that come right before and right after, as positive pointwise "
         "mutual information, reduced by a truncated SVD.",
         "Levy, Goldberg and Dagan, TACL 2015",
     ),
-    (
-        "Network",
-        "Each word is linked to the words nearest to it by the cosine of their vectors.",
-        "25 neighbours of cosine 0.3 or more",
+    "jose": (
+        "Vectors",
+        "Words and documents on a sphere, trained to be near the words around them.",
+        "Meng et al., NeurIPS 2019",
     ),
-    (
-        "Communities",
-        "The partition of the network in which a random walk has the shortest description.",
-        "Rosvall and Bergstrom, PNAS 2008",
-    ),
-    (
-        "Ledger",
-        "Each row is a complete code for the same text; pairs of communities on held-out text "
-        "are interpolated with their frequencies after Witten and Bell.",
-        "The minimum entropy principle, kexue.fm archives 5448 to 7006",
-    ),
-]
+}
+NETWORK = (
+    "Network",
+    "Each word is linked to the words nearest to it by the cosine of their vectors.",
+    "25 neighbours of cosine 0.3 or more",
+)
+COMMUNITIES = (
+    "Communities",
+    "The partition of the network, in as many levels as it takes, in which a random walk has the "
+    "shortest description; the ledger uses the level that codes the text kept back best.",
+    "Rosvall and Bergstrom, PLoS ONE 2011",
+)
+EXCHANGE = (
+    "Exchange",
+    "Starting from the communities, each word moves to the class that leaves neighbouring classes "
+    "the most mutual information, until little changes.",
+    "Kneser and Ney, Eurospeech 1993",
+)
+MAP = (
+    "Map",
+    "The words in the plane, so that the nearest neighbours of each stay near.",
+    "McInnes, Healy and Melville, UMAP, 2018",
+)
+LEDGER = (
+    "Ledger",
+    "Each row is a complete code for the same text; pairs of communities on held-out text "
+    "are interpolated with their frequencies after Witten and Bell.",
+    "The minimum entropy principle, kexue.fm archives 5448 to 7006",
+)
 
 
 def describe(
@@ -61,6 +84,12 @@ def describe(
     )
     # punctuation is coded like all else, but nobody looks it up in a list of words
     shown = table.filter(table["word"].str.contains(r"[\p{L}\p{N}]")).head(MAX_WORDS)
+    number = {word: k for k, word in enumerate(tokens.spellings)}
+    types = np.array([number[word] for word in shown["word"].to_list()], np.int64)
+    bounds, example = examples(tokens, types, EXAMPLE_CHARACTERS)
+    methods = [WORDS, VECTORS[atlas.vectors], NETWORK, COMMUNITIES, EXCHANGE, MAP, LEDGER]
+    if not atlas.layout:
+        methods.remove(MAP)
     return Page(
         title=title,
         documents=atlas.n_documents_,
@@ -71,11 +100,13 @@ def describe(
         ledger=atlas.ledger_,
         references=atlas.references_,
         notes=plain_notes(atlas),
-        words=_words(atlas, shown),
+        words=_words(atlas, shown, example.tolist()),
         communities=_communities(atlas, shown["word"].to_list()),
+        modules=_modules(atlas),
+        sentences=spelled(tokens, bounds),
         samples=_samples(atlas),
         gold=gold,
-        methods=METHODS,
+        methods=methods,
         facts=facts,
         lang=_language(atlas),
     )
@@ -98,12 +129,16 @@ def held_out_rule(atlas: Atlas) -> str:
 def plain_notes(atlas: Atlas) -> list[str]:
     """Return what was learned, and what was not, in plain words."""
     rows = {row.name: row for row in atlas.ledger_}
-    characters, words, communities = (rows[name] for name in ("characters", "words", "communities"))
+    characters, words, communities, exchange = (
+        rows[name] for name in ("characters", "words", "communities", "exchange")
+    )
     notes = [
         f"Knowing the words saves {characters.in_sample - words.in_sample:.2f} bits of the "
         f"{characters.in_sample:.2f} that a character costs by its frequency alone; knowing "
         "which communities follow each other saves "
-        f"{words.in_sample - communities.in_sample:.2f} more."
+        f"{words.in_sample - communities.in_sample:.2f} more, and moving words between them to "
+        "where they predict their neighbours best another "
+        f"{communities.in_sample - exchange.in_sample:.2f}."
     ]
     sizes = np.bincount(atlas.labels_, minlength=1)
     if sizes.max() < 2 or sizes.size < 2:
@@ -111,15 +146,16 @@ def plain_notes(atlas: Atlas) -> list[str]:
             "The similarity network has no communities to speak of: too few words are frequent "
             "enough to be compared, and what the communities row saves it owes to single words."
         )
-    if words.held_out is not None and communities.held_out is not None:
-        assert characters.held_out is not None
-        notes.append(_held_out_note(characters.held_out, words.held_out, communities.held_out))
-    costs = communities.in_sample + communities.model
-    spelled = characters.in_sample + characters.model
-    verb = "pays" if costs < spelled else "does not pay"
+    if exchange.held_out is not None:
+        notes.append(_held_out_note([characters, words, communities, exchange]))
+    if atlas.succession_ is not None:
+        notes.append(_succession_note(atlas))
+    costs = exchange.in_sample + exchange.model
+    spelled_out = characters.in_sample + characters.model
+    verb = "pays" if costs < spelled_out else "does not pay"
     notes.append(
         f"With lexicon and partition written down too, the last row costs {costs:.2f} bits per "
-        f"character against {spelled:.2f} for the characters and their alphabet: what was "
+        f"character against {spelled_out:.2f} for the characters and their alphabet: what was "
         f"learned {verb} for itself on a text of this size, the frequencies of words and "
         "characters, which are not charged, left aside."
     )
@@ -135,27 +171,44 @@ def plain_notes(atlas: Atlas) -> list[str]:
     return notes
 
 
-def _held_out_note(characters: float, words: float, communities: float) -> str:
-    saved, more = characters - words, words - communities
-    if saved > 0 and more > 0:
-        return (
-            f"On the held-out text both still save: words {saved:.2f} and communities "
-            f"{more:.2f} bits per character."
-        )
-    losers = [name for name, gain in (("words", saved), ("communities", more)) if gain <= 0]
+def _held_out_note(rows: list[LedgerRow]) -> str:
+    """Return what each row saves on the text kept back, from the second on."""
+    names = [row.name for row in rows[1:]]
+    gains = [(a.held_out or 0.0) - (b.held_out or 0.0) for a, b in itertools.pairwise(rows)]
+    each = " and ".join(
+        f"{name} {gain:.2f}" for name, gain in zip(names, gains, strict=True)
+    ).replace(" and ", ", ", len(names) - 2)
+    losers = [name for name, gain in zip(names, gains, strict=True) if gain <= 0]
+    if not losers:
+        return f"On the held-out text every step still saves: {each} bits per character."
     return (
-        f"On the held-out text the row of {' and '.join(losers)} loses: words save {saved:.2f} "
-        f"and communities {more:.2f} bits per character there, so part of what was learned "
-        "belongs to this text alone."
+        f"On the held-out text the step to {' and '.join(losers)} loses: {each} bits per character "
+        "saved there, so part of what was learned belongs to this text alone."
     )
 
 
-def _words(atlas: Atlas, shown: object) -> WordTable:
-    import polars as pl
+def _succession_note(atlas: Atlas) -> str:
+    """Return whether the network of which word follows which has communities."""
+    network = atlas.succession_
+    assert network is not None
+    uses = np.bincount(network.paths[:, 0], atlas.train_.counts)
+    share = float(uses.max() / uses.sum())
+    bits = f"{network.one_level:.2f} bits per word without communities, {network.codelength:.2f}"
+    if share > MOST_OF_THE_TEXT or uses.size < 2:
+        return (
+            "The network of succession, of which word follows which, has no communities to speak "
+            f"of: one of them holds {share:.0%} of the text ({bits} with them)."
+        )
+    return (
+        f"The network of succession, of which word follows which, has {uses.size:,} communities "
+        f"({bits} with them); the largest holds {share:.0%} of the text."
+    )
 
-    assert isinstance(shown, pl.DataFrame)
+
+def _words(atlas: Atlas, shown: pl.DataFrame, example: list[int]) -> WordTable:
     row = {word: i for i, word in enumerate(shown["word"].to_list())}
     freedom = np.minimum(shown["left_entropy"].to_numpy(), shown["right_entropy"].to_numpy())
+    community = dict(zip(atlas.placed_words_, atlas.labels_.tolist(), strict=True))
     neighbours: list[list[int]] = [[] for _ in range(shown.height)]
     graph = atlas.similarity_
     for place, word in enumerate(atlas.placed_words_):
@@ -164,6 +217,7 @@ def _words(atlas: Atlas, shown: object) -> WordTable:
             nearest = graph.indices[links][np.argsort(-graph.data[links], kind="stable")]
             names = (atlas.placed_words_[i] for i in nearest)
             neighbours[row[word]] = [row[name] for name in names if name in row][:N_NEIGHBOURS]
+    nowhere: list[None] = [None] * shown.height
     return WordTable(
         word=shown["word"].to_list(),
         count=shown["count"].to_list(),
@@ -171,63 +225,76 @@ def _words(atlas: Atlas, shown: object) -> WordTable:
         freedom=freedom.tolist(),
         bits_saved=shown["bits_saved"].to_list(),
         bits_net=shown["bits_net"].to_list(),
-        community=(shown["community"].fill_null(0) - 1).to_list(),
+        community=[community.get(word, -1) for word in row],
         neighbours=neighbours,
+        x=shown["x"].to_list() if atlas.layout else nowhere,
+        y=shown["y"].to_list() if atlas.layout else nowhere,
+        example=example,
     )
 
 
 def _communities(atlas: Atlas, shown: list[str]) -> list[Community]:
     row = {word: i for i, word in enumerate(shown)}
-    uses = atlas.train_.counts[atlas.placed_types_]
-    members: list[list[int]] = [[] for _ in range(int(atlas.labels_.max(initial=-1)) + 1)]
-    for place, label in enumerate(atlas.labels_.tolist()):  # most frequent words come first
-        members[label].append(place)
-    communities = []
-    for index, places in enumerate(members):
-        words = [atlas.placed_words_[place] for place in places]
-        # a name is made of words; punctuation only names a community that has nothing else
-        named = [word for word in words if WORD_LIKE.search(word)]
-        named = named or [word for word in words if word.strip()] or ["white space"]
-        total = int(uses[places].sum())
-        communities.append(
-            Community(
-                index=index,
-                label=named[:5],
-                share=total / atlas.train_.ids.size,
-                uses=total,
-                size=len(places),
-                members=[row[word] for word in words if word in row],
-            )
+    groups = _groups(atlas, atlas.level_)
+    return [
+        Community(
+            index=index,
+            path=path,
+            label=_name(atlas, places),
+            share=uses / atlas.train_.ids.size,
+            uses=uses,
+            size=len(places),
+            members=[row[w] for w in (atlas.placed_words_[i] for i in places) if w in row],
         )
-    return communities
+        for index, (path, places, uses) in enumerate(groups)
+    ]
+
+
+def _modules(atlas: Atlas) -> list[Module]:
+    return [
+        Module(path, _name(atlas, places), uses / atlas.train_.ids.size, len(places))
+        for level in range(1, atlas.level_)
+        for path, places, uses in _groups(atlas, level)
+        if atlas.paths_[places[0], level] >= 0
+    ]
+
+
+def _groups(atlas: Atlas, level: int) -> list[tuple[tuple[int, ...], list[int], int]]:
+    """Return the path, the words by falling use, and the tokens of each module at a level.
+
+    Modules that end above the level are among them, as they are in `Atlas.labels_`.
+    """
+    labels = communities_at(atlas.paths_, level)
+    uses = atlas.train_.counts[atlas.placed_types_]
+    order = np.argsort(labels, kind="stable")  # most frequent words come first already
+    bounds = np.flatnonzero(np.diff(labels[order])) + 1
+    groups = []
+    for places in np.split(order, bounds) if order.size else []:
+        path = tuple(place + 1 for place in atlas.paths_[places[0], :level].tolist() if place >= 0)
+        groups.append((path, places.tolist(), int(uses[places].sum())))
+    return groups
+
+
+def _name(atlas: Atlas, places: list[int]) -> list[str]:
+    """Return the most frequent words; punctuation only where there is nothing else."""
+    words = (atlas.placed_words_[place] for place in places)
+    named = list(itertools.islice((word for word in words if WORD_LIKE.search(word)), 5))
+    others = (atlas.placed_words_[place] for place in places[:5])
+    return named or [word for word in others if word.strip()] or ["white space"]
 
 
 def _samples(atlas: Atlas) -> list[list[tuple[str, int]]]:
     """Return sentences of 12 to 80 characters, drawn from the held-out text if there is any."""
     tokens = atlas.held_out_ or atlas.train_
-    table = atlas.words_
-    numbers = (table["community"].fill_null(0) - 1).to_list()
-    community = dict(zip(table["word"].to_list(), numbers, strict=True))
-    text = decode_codes(np.where(tokens.codes == DOCUMENT_END, 0x1E, tokens.codes))
-    ends = [match.end() for match in re.finditer("[\x1e。！？]|[.!?](?=\\s)", text)]
-    starts = [0, *ends[:-1]]
-    spans = [
-        (a, b)
-        for a, b in zip(starts, ends, strict=True)
-        if 12 <= len(text[a:b].strip(" \u3000\x1e")) <= 80
-    ]
-    if len(spans) > N_SAMPLES:
+    community = dict(zip(atlas.placed_words_, atlas.labels_.tolist(), strict=True))
+    bounds = sentence_bounds(tokens, 12, 80)
+    if len(bounds) > N_SAMPLES:
         rng = np.random.default_rng(atlas.seed_)
-        spans = [spans[i] for i in np.sort(rng.permutation(len(spans))[:N_SAMPLES])]
+        bounds = bounds[np.sort(rng.permutation(len(bounds))[:N_SAMPLES])]
     samples = []
-    for a, b in spans:
-        first, last = np.searchsorted(tokens.starts, (a, b))
-        edges = tokens.starts[first : last + 1].tolist()
-        pieces = [text[i:j] for i, j in itertools.pairwise(edges)]
-        sample = [(piece, community.get(piece, -1)) for piece in pieces if piece != "\x1e"]
-        while sample and not sample[0][0].strip():
-            sample.pop(0)
-        samples.append(sample)
+    for a, b in bounds.tolist():
+        words = [tokens.spellings[kind] for kind in tokens.ids[a:b].tolist()]
+        samples.append([(word, community.get(word, -1)) for word in words])
     return samples
 
 

@@ -20,6 +20,8 @@ class Split:
     ----------
     train, held_out : uint32 arrays
         Code points, `DOCUMENT_END` after every document; `held_out` may be empty.
+    train_documents, held_out_documents : int64 arrays
+        Which document of the corpus each document of a part was, or was a piece of.
     unit : str
         What was drawn: ``"documents"`` or ``"blocks"``.
     drawn : int64 array
@@ -29,6 +31,8 @@ class Split:
 
     train: np.ndarray
     held_out: np.ndarray
+    train_documents: np.ndarray
+    held_out_documents: np.ndarray
     unit: str
     drawn: np.ndarray
     n_units: int
@@ -55,13 +59,18 @@ def split_corpus(codes: np.ndarray, seed: int) -> Split:
     np.add.at(back, begins[drawn], 1)
     np.add.at(back, ends[drawn], -1)
     is_held = np.cumsum(back[:-1]) > 0
-    return Split(_closed(codes, ~is_held), _closed(codes, is_held), unit, drawn.astype(np.int64), n)
+    train, train_documents = _closed(codes, ~is_held)
+    held_out, held_out_documents = _closed(codes, is_held)
+    drawn = drawn.astype(np.int64)
+    return Split(train, held_out, train_documents, held_out_documents, unit, drawn, n)
 
 
-def _closed(codes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return the chosen stretches, each closed by `DOCUMENT_END`."""
-    stops = np.flatnonzero(chosen & ~np.append(chosen[1:], False))
-    open_ends = stops[codes[stops] != DOCUMENT_END]
-    part = codes[chosen]
+def _closed(codes: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chosen stretches, each closed by `DOCUMENT_END`, and the document of each."""
+    is_end = codes == DOCUMENT_END
+    last = chosen & (is_end | ~np.append(chosen[1:], False))
+    stops = np.flatnonzero(last)
+    open_ends = stops[~is_end[stops]]
     position = np.cumsum(chosen)[open_ends]
-    return np.insert(part, position, np.uint32(DOCUMENT_END))
+    documents = np.cumsum(is_end)[stops] - is_end[stops]
+    return np.insert(codes[chosen], position, np.uint32(DOCUMENT_END)), documents

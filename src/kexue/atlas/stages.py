@@ -23,6 +23,7 @@ PACKAGES = (
     "scikit-learn",
     "polars",
     "plotly",
+    "umap-learn",
     "safetensors",
     "zstandard",
 )
@@ -60,7 +61,7 @@ class StageCache:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file, save_file
 
-        path = self.folder / f"{name}-{stage_key(name, depends_on)[:16]}.safetensors"
+        path = self._path(name, depends_on)
         self._used.add(path)
         if path.exists() and not self.fresh:
             try:
@@ -71,6 +72,14 @@ class StageCache:
         with atomic_path(path) as temporary:
             save_file(arrays, temporary)
         return arrays
+
+    def has(self, name: str, depends_on: Any) -> bool:
+        """Return whether `run` would find stage `name` on disk."""
+        return self.folder is not None and not self.fresh and self._path(name, depends_on).exists()
+
+    def _path(self, name: str, depends_on: Any) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{name}-{stage_key(name, depends_on)[:16]}.safetensors"
 
     def prune(self) -> None:
         """Remove the files of other inputs and settings, and what killed runs left."""

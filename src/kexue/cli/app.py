@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +52,7 @@ class Vectors(str, Enum):  # noqa: UP042
     """Which word vectors."""
 
     ppmi = "ppmi"
+    jose = "jose"
 
 
 class Flow(str, Enum):  # noqa: UP042
@@ -106,7 +109,17 @@ Model = Annotated[
     ),
 ]
 Memory = Annotated[str, typer.Option(help="Most memory for counting.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Threads; -1 means all processors.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", help="Threads or workers; -1 means all processors.")
+]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="Where words are counted and found: thread, process, dask (a cluster on this machine "
+        "with so many jobs), or the address of a Dask scheduler, tcp://HOST:PORT.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no ledger.")]
 
 
@@ -146,9 +159,16 @@ def atlas(
     errors: Errors = "strict",
     max_length: MaxLength = 4,
     min_count: Annotated[int, typer.Option(help="Rarer words get no vector.")] = 5,
-    vectors: Annotated[Vectors, typer.Option(help="Word vectors.")] = Vectors.ppmi,
+    vectors: Annotated[
+        Vectors, typer.Option(help="ppmi: words of one kind are near; jose: of one topic.")
+    ] = Vectors.ppmi,
+    succession: Annotated[
+        bool, typer.Option("--succession", help="Communities of which word follows which, too.")
+    ] = False,
+    layout: Annotated[bool, typer.Option("--map/--no-map", help="Draw the map of words.")] = True,
     memory: Memory = "2GB",
     jobs: Jobs = -1,
+    executor: ExecutorOption = "thread",
     seed: Annotated[int, typer.Option(help="Another seed draws another held-out part.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Use finished stages of an earlier run.")
@@ -179,15 +199,19 @@ def atlas(
             check_same_text(folder, texts.fingerprint())
         from kexue.atlas import Atlas
 
-        model = Atlas(
-            max_length=max_length,
-            min_count=min_count,
-            vectors=vectors.value,
-            random_state=seed,
-            n_jobs=jobs,
-            memory=memory,
-            workdir=folder,
-        ).fit(texts, fresh=not resume, progress=stage_lines(quiet))
+        with _workers(executor) as workers, stage_lines(quiet) as progress:
+            model = Atlas(
+                max_length=max_length,
+                min_count=min_count,
+                vectors=vectors.value,
+                succession=succession,
+                layout=layout,
+                random_state=seed,
+                n_jobs=jobs,
+                memory=memory,
+                workdir=folder,
+                executor=workers,
+            ).fit(texts, fresh=not resume, progress=progress)
         score = None
         if gold is not None:
             from kexue.words import segmentation_score
@@ -245,6 +269,7 @@ def words(
     ] = "-5",
     memory: Memory = "2GB",
     jobs: Jobs = -1,
+    executor: ExecutorOption = "thread",
 ) -> None:
     """Find the words of a text and what each is worth, most bits saved first.
 
@@ -258,13 +283,15 @@ def words(
         check_output(output, tokenizer)
         from kexue.words import WordDiscoverer
 
-        model = WordDiscoverer(
-            max_length=max_length,
-            min_count="auto" if min_count is None else min_count,
-            penalty=read_penalty(penalty),
-            memory=memory,
-            n_jobs=jobs,
-        ).fit(_read(paths, column, documents, encoding, errors))
+        with _workers(executor) as workers:
+            model = WordDiscoverer(
+                max_length=max_length,
+                min_count="auto" if min_count is None else min_count,
+                penalty=read_penalty(penalty),
+                memory=memory,
+                n_jobs=jobs,
+                executor=workers,
+            ).fit(_read(paths, column, documents, encoding, errors))
         # blanks and the end of a document are tokens too, but nobody looks for them in a list
         table = model.words_.filter(model.words_["word"].str.strip_chars() != "")
         if tokenizer is not None:
@@ -366,7 +393,11 @@ def word_vectors(
     ],
     model: Model = None,
     blanks: Annotated[
-        bool, typer.Option("--blanks", help="Words are what stands between blanks.")
+        bool,
+        typer.Option(
+            "--blanks",
+            help="Words are what stands between blanks, with the punctuation that touches them.",
+        ),
     ] = False,
     components: Annotated[int, typer.Option(help="Dimension of the vectors.")] = 100,
     window: Annotated[int, typer.Option(help="Largest distance of a neighbour.")] = 5,
@@ -383,7 +414,11 @@ def word_vectors(
     jobs: Jobs = -1,
     quiet: Quiet = False,
 ) -> None:
-    """Learn vectors of words and documents on the unit sphere (JoSE)."""
+    """Learn vectors of words and documents on the unit sphere (JoSE).
+
+    Words are discovered in the text, of scripts with blanks too, and punctuation stands apart.
+    Nothing is lower-cased, here or by --blanks. Documents stay in the order of the input.
+    """
     with exit_codes():
         from kexue._core import InputError
         from kexue.cli.vectors import check_output, report, write_vectors
@@ -419,7 +454,10 @@ def similar(
     words: Annotated[list[str], typer.Argument(help="Words.", show_default=False)],
     number: Annotated[int, typer.Option("--number", "-n", help="How many words for each.")] = 10,
 ) -> None:
-    """Print the words whose vectors have the largest cosines with a word's."""
+    """Print the words whose vectors have the largest cosines with a word's.
+
+    If one of the words is unknown, nothing is printed for the others.
+    """
     with exit_codes():
         from kexue._core import check_int
         from kexue.cli.vectors import write_similar
@@ -551,6 +589,8 @@ def info(
             [
                 ("documents", f"{run['documents']:,}"),
                 ("characters", f"{run['characters']:,}"),
+                ("words with a vector", f"{run['placed']:,}"),
+                ("communities", f"{ledger['communities']:,} at level {ledger['level']}"),
                 ("sha256", run["input"]),
                 ("held out", f"{len(run['held_out']['drawn'])} of {run['held_out']['of']} "
                  f"{run['held_out']['unit']}"),
@@ -562,6 +602,21 @@ def info(
         print_ledger([LedgerRow(**row) for row in ledger["rows"]], ledger["references"])
         if ledger["gold"]:
             typer.echo(f"\nwords against gold: F1 {100 * ledger['gold']['f1']:.1f}")
+
+
+@contextmanager
+def _workers(executor: str) -> Iterator[Any]:
+    """Yield what the library takes: the name of an executor, or a client of a scheduler."""
+    from kexue._core import check_choice
+    from kexue.corpus.executors import check_executor, connected
+
+    if "://" in executor:
+        with connected(executor) as client:
+            yield client
+    else:
+        check_choice("--executor", executor, ("thread", "process", "dask", "tcp://HOST:PORT"))
+        check_executor(executor)
+        yield executor
 
 
 def _read(
