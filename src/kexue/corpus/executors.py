@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from kexue.corpus.parallel import in_flight, parallel_apply, read_ahead, wait_fo
 Executor = Literal["thread", "process", "dask"] | Any
 T = TypeVar("T")
 R = TypeVar("R")
-_PATIENCE = 10.0  # seconds that a scheduler may take to answer
+_PATIENCE = 10.0  # seconds that a scheduler may take to answer, or its first worker to come
 
 
 def check_executor(executor: Executor, *others: str) -> None:
@@ -193,6 +193,8 @@ def _check_client(client: Any) -> None:
         raise InputError(
             f"executor must be a running distributed.Client, got one that is {client.status}"
         )
+    with suppress(TimeoutError):  # workers that have just been started take a moment
+        client.wait_for_workers(1, timeout=_PATIENCE)
     if not client.nthreads():
         address = client.scheduler.address
         raise InputError(
