@@ -24,6 +24,9 @@ def main() -> None:
             for exponent in (0.0, 0.5, 1.0):
                 with patch.multiple(placing, WINDOW=window, EXPONENT=exponent):
                     report(f"{name}: PPMI, window {window}, exponent {exponent}", texts, "ppmi")
+        for n_iter in (5, 2, 1):
+            with patch.object(placing, "N_ITER", n_iter):
+                report(f"{name}: PPMI, {n_iter} power iterations", texts, "ppmi")
         for window in (1, 2, 5):
             with patch.object(placing, "JOSE_WINDOW", window):
                 report(f"{name}: JoSE, window {window}", texts, "jose")

@@ -15,17 +15,17 @@ from kexue.atlas.ledger import END, Classes, class_pairs
 from kexue.atlas.succession import closed_walk
 from kexue.words.tokens import Tokens
 
-# The table of pairs of classes is dense: so many classes are 64 MB of counts
-MOST_CLASSES = 2048
+# The table of pairs of classes is dense: so many classes are 8 MB of counts
+MOST_CLASSES = 1024
 LEAST_GAIN = 0.01  # bits per token that a further round must bring
 MOST_ROUNDS = 5
-N_TABLED = 1 << 16
+N_TABLED = 1 << 18
 
 
 def exchange(tokens: Tokens, classes: Classes) -> Classes:
     """Return classes of the same words that predict each other better.
 
-    Starts from the communities; beyond 2,045 the least used begin as one class. Rounds go over
+    Starts from the communities; beyond 1,021 the least used begin as one class. Rounds go over
     the words by falling use until one saves less than 0.01 bits per token.
 
     Parameters
@@ -74,6 +74,17 @@ def _starting_classes(classes: Classes, uses: np.ndarray) -> np.ndarray:
 @njit(cache=True, nogil=True)
 def _plogp(n, table):  # type: ignore[no-untyped-def]
     return table[n] if n < table.size else n * np.log2(n)
+
+
+@njit(cache=True, nogil=True)
+def _add_gains(saved, row, n, most, table):  # type: ignore[no-untyped-def]
+    """Add what `n` more pairs in each cell of a row bring; no cell is larger than `most`."""
+    if most + n < table.size:  # no branch within the loop
+        for b in range(row.size):
+            saved[b] += table[row[b] + n] - table[row[b]]
+    else:
+        for b in range(row.size):
+            saved[b] += _plogp(row[b] + n, table) - _plogp(row[b], table)
 
 
 @njit(cache=True, nogil=True)
@@ -133,13 +144,9 @@ def _round(  # type: ignore[no-untyped-def]
             saved[b] = 2.0 * (_plogp(size[b], table) - _plogp(size[b] + uses[word], table))
         # rows of the transpose, so that the classes tried lie side by side
         for k in range(n_f):
-            row, n = before[followers[k]], f[followers[k]]
-            for b in range(n_classes):
-                saved[b] += _plogp(row[b] + n, table) - _plogp(row[b], table)
+            _add_gains(saved, before[followers[k]], f[followers[k]], size[followers[k]], table)
         for k in range(n_g):
-            row, n = after[leaders[k]], g[leaders[k]]
-            for b in range(n_classes):
-                saved[b] += _plogp(row[b] + n, table) - _plogp(row[b], table)
+            _add_gains(saved, after[leaders[k]], g[leaders[k]], size[leaders[k]], table)
         for b in range(n_classes):
             # in a class of its neighbours the three counts fall on one pair
             pair = after[b, b]

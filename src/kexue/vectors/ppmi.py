@@ -39,6 +39,8 @@ class PPMI(BaseEstimator):
         :math:`\alpha`.
     exponent : float
         p, the weight of the singular values.
+    n_iter : int
+        Power iterations of the randomized SVD: more tell close singular values apart better.
     random_state : None, int, RandomState or Generator
 
     Attributes
@@ -64,6 +66,7 @@ class PPMI(BaseEstimator):
         min_count: int = 5,
         smoothing: float = 1.0,
         exponent: float = 0.5,
+        n_iter: int = 5,
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
@@ -71,6 +74,7 @@ class PPMI(BaseEstimator):
         self.min_count = min_count
         self.smoothing = smoothing
         self.exponent = exponent
+        self.n_iter = n_iter
         self.random_state = random_state
 
     def fit(self, documents: Iterable[Sequence[str]], y: None = None) -> PPMI:
@@ -132,7 +136,7 @@ class PPMI(BaseEstimator):
                 "nothing to make vectors of; give more text"
             )
         vectors, self.singular_values_ = _truncated_svd(
-            ppmi, self.n_components, check_seed(self.random_state)
+            ppmi, self.n_components, self.n_iter, check_seed(self.random_state)
         )
         self.vectors_ = (vectors * self.singular_values_**self.exponent).astype(np.float32)
         self.words_ = chosen
@@ -144,6 +148,7 @@ class PPMI(BaseEstimator):
         check_int("min_count", self.min_count, minimum=1)
         check_float("smoothing", self.smoothing, minimum=0, maximum=1)
         check_float("exponent", self.exponent)
+        check_int("n_iter", self.n_iter, minimum=0)
 
 
 def positive_pmi(counts: sparse.csr_array, smoothing: float = 1.0) -> sparse.csr_array:
@@ -170,7 +175,7 @@ def positive_pmi(counts: sparse.csr_array, smoothing: float = 1.0) -> sparse.csr
 
 
 def _truncated_svd(
-    matrix: sparse.csr_array, n_components: int, seed: int
+    matrix: sparse.csr_array, n_components: int, n_iter: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the leading left singular vectors and singular values, largest first.
 
@@ -188,7 +193,7 @@ def _truncated_svd(
             # squaring halves the digits of small values
             noise = np.sqrt(n * np.finfo(np.float64).eps)
         else:
-            svd = TruncatedSVD(n_components, n_iter=5, random_state=seed)
+            svd = TruncatedSVD(n_components, n_iter=n_iter, random_state=seed)
             scaled = svd.fit_transform(matrix)
             values = svd.singular_values_.astype(np.float64)
             left = scaled / np.maximum(values, np.finfo(np.float32).tiny)
