@@ -215,7 +215,7 @@ def held_out_bits(letters, counts, held_out, fresh):
 def held_out_by_class(letters, counts, pairs, members, of, held_out, fresh):
     m = counts.total()
     price = Unseen(letters)
-    once = sum(k == 1 for k in counts.values())
+    once = sum(k == 1 for w, k in counts.items() if w not in of)
     rare_e = (once + 1) / (members["rare"] + 2)
     followers = Counter(before for before, _ in pairs)
     walk = [of.get(w, "rare") if w in counts else "rare" for w in fresh]

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -19,6 +21,8 @@ from sklearn.exceptions import NotFittedError
 from kexue._core import InputError
 from kexue.atlas import Atlas, files
 from kexue.atlas.demo import load_demo
+from kexue.atlas.ledger import Classes, HeldOut, held_out_class_bits
+from kexue.atlas.levels import communities_at
 from kexue.atlas.splitting import split_corpus
 from kexue.corpus.texts import DOCUMENT_END, as_texts
 from kexue.words import UnigramTokenizer
@@ -93,6 +97,18 @@ def test_the_communities_row_is_the_words_row_less_mutual_information(novel):
     assert rows(atlas)["communities"].in_sample == pytest.approx(expected, abs=1e-9)
 
 
+def test_the_level_of_the_ledger_is_the_one_that_codes_held_out_text_best(novel):
+    atlas, _ = novel
+    held_out = HeldOut.read(atlas.train_, atlas.held_out_)
+    bits = []
+    for level in range(1, atlas.paths_.shape[1] + 1):
+        labels = communities_at(atlas.paths_, level)
+        classes = Classes.from_communities(atlas.train_, atlas.placed_types_, labels)
+        bits.append(held_out_class_bits(atlas.train_, classes, held_out))
+    assert len(set(bits)) > 1
+    assert bits[atlas.level_ - 1] == min(bits)
+
+
 def test_files_are_for_other_tools(novel):
     atlas, folder = novel
     assert {path.name for path in folder.iterdir()} == FILES
@@ -159,6 +175,7 @@ def test_same_bytes_for_any_jobs_and_other_bytes_for_another_seed(excerpt, tmp_p
     second["atlas.html"] = second["atlas.html"].replace(b"one", b"two")
     assert first == second
     assert first["ledger.json"] != other["ledger.json"]
+    assert pl.read_parquet(tmp_path / "one" / "words.parquet")["x"].is_finite().sum() > 1000
     assert "communities" in one.stdout
     assert one.stderr == ""  # no progress where there is no terminal
 
@@ -316,6 +333,17 @@ def test_a_split_loses_nothing(lengths):
 
 
 @pytest.mark.parametrize(
+    ("n_documents", "unit", "n_units", "drawn"),
+    [(18, "blocks", 18, 1), (19, "blocks", 19, 1), (20, "documents", 20, 2), (9, "blocks", 9, 0)],
+)
+def test_a_tenth_is_kept_back(n_documents, unit, n_units, drawn):
+    split = split_corpus(as_texts(["a text"] * n_documents).codes(), 0)
+    assert (split.unit, split.n_units, split.drawn.size) == (unit, n_units, drawn)
+    kept = sorted([*split.train_documents.tolist(), *split.held_out_documents.tolist()])
+    assert kept == list(range(n_documents))
+
+
+@pytest.mark.parametrize(
     "texts",
     [
         ["ab ab"],
@@ -332,6 +360,112 @@ def test_small_and_odd_texts(texts, tmp_path, recompute_ledger):
     assert in_sample[1:] == sorted(in_sample[1:], reverse=True)
     atlas.write(tmp_path / "atlas")
     assert max(recompute_ledger.differences(tmp_path / "atlas", texts).values()) < 1e-9
+
+
+def test_words_used_once_that_have_communities(recompute_ledger, tmp_path):
+    """With min_count=1 no word is rare, and all that is new still has a probability below 1."""
+    rng = np.random.default_rng(0)
+    names = [a + b for a in "abcdefgh" for b in "abcdefgh"]
+    texts = [" ".join(names[k] for k in rng.zipf(1.3, 8) % 64) for _ in range(25)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atlas = Atlas(random_state=0, layout=False, min_count=1).fit(texts)
+    assert np.count_nonzero(atlas.train_.counts[atlas.placed_types_] == 1) > 5
+    atlas.write(tmp_path / "atlas")
+    assert max(recompute_ledger.differences(tmp_path / "atlas", texts).values()) < 1e-9
+    classes = Classes.from_communities(atlas.train_, atlas.placed_types_, atlas.labels_)
+    new = SimpleNamespace(types=np.array([-1]), spelled=np.array([20.0]))
+    # the class of rare words, which is empty, then an even chance to be new, then the spelling
+    expected = np.log2(atlas.train_.ids.size + 1) + 1 + 20
+    assert held_out_class_bits(atlas.train_, classes, new) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("texts", [["ab cd"] * 30, ["ab"] * 30], ids=["two words", "one word"])
+@pytest.mark.parametrize("vectors", ["ppmi", "jose"])
+def test_few_words_make_an_atlas_that_is_read_again(texts, vectors, tmp_path):
+    atlas = Atlas(random_state=0, layout=False, vectors=vectors, succession=True).fit(texts)
+    again = Atlas.load(atlas.write(tmp_path / "atlas"))
+    assert again.placed_words_ == atlas.placed_words_
+    assert again.paths_.tolist() == atlas.paths_.tolist()
+    assert again.words_.equals(atlas.words_)
+    assert np.array_equal(again.transform(texts), atlas.transform(texts))
+
+
+@pytest.fixture(scope="module")
+def poem(tmp_path_factory):
+    """Return an atlas without a map, and its folder."""
+    atlas = Atlas(random_state=0, layout=False).fit(POEM * 9)
+    return atlas, atlas.write(tmp_path_factory.mktemp("poem") / "atlas")
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "garbage", "other"])
+@pytest.mark.parametrize("name", sorted(FILES - {"atlas.html"}))
+def test_a_damaged_atlas_is_refused_by_the_name_of_the_file(poem, tmp_path, name, how):
+    folder = tmp_path / "atlas"
+    shutil.copytree(poem[1], folder)
+    path = folder / name
+    if how == "missing":
+        path.unlink()
+    else:
+        whole = path.read_bytes()
+        path.write_bytes(
+            {"cut": whole[: len(whole) // 2], "garbage": b"\xff\0", "other": b"{}"}[how]
+        )
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+        Atlas.load(folder)
+
+
+def test_an_atlas_of_other_parameters_is_refused(poem, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(poem[1], folder)
+    run = json.loads((folder / "run.json").read_text())
+    run["arguments"]["colour"] = "red"
+    (folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(InputError, match=r"run\.json is damaged, or of another version"):
+        Atlas.load(folder)
+    with pytest.raises(InputError, match="an atlas that was loaded is in its folder"):
+        Atlas.load(poem[1]).write(tmp_path / "copy")
+
+
+def test_transform_gives_each_text_a_row(poem):
+    atlas, folder = poem
+    texts = ["", "明月花间", "zzz", "", "独酌"]
+    for each in (atlas, Atlas.load(folder)):
+        found = each.transform(texts)
+        assert found.shape == (5, atlas.vectors_.shape[1])
+        assert np.linalg.norm(found, axis=1) == pytest.approx([0, 1, 0, 0, 1], abs=1e-6)
+        assert np.array_equal(each.transform(iter(texts)), found)
+        assert np.array_equal(each.transform(lambda: texts), found)
+        assert np.array_equal(found[[1, 4]], each.transform([texts[1], texts[4]]))
+        assert each.transform([""]).tolist() == [[0.0] * found.shape[1]]
+        assert each.transform([]).shape == (0, found.shape[1])
+
+
+@pytest.mark.parametrize("n_documents", [7, 40])
+def test_document_vectors_are_in_the_order_of_the_documents(n_documents):
+    rng = np.random.default_rng(0)
+    # with the blank four characters, so that no block of 2,000 begins inside a word
+    names = np.array([3 * letter for letter in "abcdefghijklmnopqrst"])
+    sizes = 30_000 // n_documents
+    texts = [" ".join(names[(rng.zipf(1.5, sizes) + k) % 20]) for k in range(n_documents)]
+    atlas = Atlas(random_state=0, layout=False).fit(texts)
+    assert atlas.split_.unit == ("blocks" if n_documents < 20 else "documents")
+    assert atlas.split_.drawn.size
+    assert atlas.document_vectors_ == pytest.approx(atlas.transform(texts), abs=1e-6)
+
+
+def test_a_folder_keeps_no_tree_of_an_earlier_atlas(poem, tmp_path):
+    Atlas(random_state=0, layout=False, succession=True).fit(POEM * 9).write(tmp_path / "atlas")
+    assert (tmp_path / "atlas" / "succession.tree").exists()
+    poem[0].write(tmp_path / "atlas")
+    assert {path.name for path in (tmp_path / "atlas").iterdir()} == FILES
+
+
+def test_a_second_fit_forgets_the_map_of_the_first(poem):
+    atlas = clone(poem[0])
+    atlas.positions_ = np.zeros((3, 2))
+    atlas.fit(POEM * 9)
+    assert not hasattr(atlas, "positions_")
 
 
 def test_english(data):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from kexue.atlas import exchange as exchanging
+from kexue.atlas import ledger
 from kexue.atlas.exchange import exchange
-from kexue.atlas.ledger import END, RARE, Classes, class_information
+from kexue.atlas.ledger import END, RARE, Classes, class_information, class_pairs
 from kexue.atlas.levels import communities_at, numbered_by_use, path_array, spelled_paths
 from kexue.corpus.texts import as_texts
 from kexue.words.tokens import Tokens
@@ -101,16 +102,54 @@ def test_each_move_is_the_one_that_raises_mutual_information_most(seed, n_types,
 def test_too_many_communities_begin_together(monkeypatch):
     tokens = random_tokens(3, 30, 900, 2)
     placed = np.flatnonzero(np.arange(tokens.first.size) != tokens.end_id)
-    classes = Classes.from_communities(tokens, placed, np.arange(placed.size))
+    labels = np.random.default_rng(3).integers(0, 9, placed.size)
     monkeypatch.setattr(exchanging, "MOST_CLASSES", 8)
-    found = exchange(tokens, classes)
-    assert found.n_classes <= 8
+    found = exchange(tokens, Classes.from_communities(tokens, placed, labels))
+    assert 2 < found.n_classes <= 8
     assert found.n_placed == placed.size
+    # each word by itself tells most, and no classes of fewer can tell as much
+    classes = Classes.from_communities(tokens, placed, np.arange(placed.size))
+    assert exchange(tokens, classes) is classes
     # the most used words begin alone: five of them and the class of the others
     start = exchanging._starting_classes(classes, tokens.counts)
     alone = [c for c, n in enumerate(np.bincount(start)) if n == 1 and c > END]
     leading = placed[np.argsort(-tokens.counts[placed], kind="stable")[:5]]
     assert {int(start[w]) for w in leading} == set(alone)
+
+
+@pytest.mark.parametrize("most", [2, 3, 4, 5, 8, 1024])
+def test_information_is_never_lost(monkeypatch, most):
+    """However many communities must begin as one."""
+    tokens = random_tokens(4, 30, 900, 2)
+    placed = np.flatnonzero(np.arange(tokens.first.size) != tokens.end_id)
+    classes = Classes.from_communities(tokens, placed, np.arange(placed.size) % 15)
+    monkeypatch.setattr(exchanging, "MOST_CLASSES", most)
+    before = class_information(tokens, classes)
+    assert class_information(tokens, exchange(tokens, classes)) >= before
+
+
+def test_without_held_out_text_a_partition_is_chosen_by_all_its_bits():
+    tokens = random_tokens(6, 20, 500, 2)
+    placed = np.flatnonzero(np.arange(tokens.first.size) != tokens.end_id)
+    classes = Classes.from_communities(tokens, placed, np.arange(placed.size) % 4)
+    # two bits say which of four classes a word is in
+    expected = 2 * placed.size - class_information(tokens, classes)
+    assert ledger.class_price(tokens, classes, None) == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_is_tabled_changes_nothing(monkeypatch):
+    """Large counts are beyond the table of logarithms, and many classes beyond a dense table."""
+    tokens = random_tokens(5, 25, 800, 3)
+    placed = np.flatnonzero(np.arange(tokens.first.size) != tokens.end_id)
+    classes = Classes.from_communities(tokens, placed, np.arange(placed.size) % 6)
+    expected = exchange(tokens, classes).of_type
+    pairs = class_pairs(tokens, classes)
+    for size in (2, 30, 200):
+        monkeypatch.setattr(exchanging, "N_TABLED", size)
+        assert exchange(tokens, classes).of_type.tolist() == expected.tolist()
+    monkeypatch.setattr(ledger, "MOST_CELLS", 0)
+    assert np.array_equal(class_pairs(tokens, classes).toarray(), pairs.toarray())
+    assert not np.array_equal(pairs.toarray(), pairs.toarray().T)
 
 
 def test_words_that_stand_for_each_other_are_brought_together():

@@ -257,21 +257,26 @@ def test_the_hierarchy_is_numbered_from_the_top():
     buttons = [
         a["data-group"] for tag, a in reader.elements if tag == "button" if "data-group" in a
     ]
-    assert buttons == [str(k) for k in range(1, 11)]
+    # community 1 makes up half of the text and is shown by its parts; the largest come first
+    assert (
+        buttons
+        == ["1.1", "2", "1.2", "3", "1.3", "1.4", "4", "5", "6", "7"]
+        == reader.data["parts"]
+    )
     assert [tuple(m["path"]) for m in reader.data["modules"]] == [(1,), (2,), (3,)]
     assert [tuple(c["path"]) for c in reader.data["communities"]][:5] == [
         (1, 1), (1, 2), (1, 3), (1, 4), (2, 1),
     ]  # fmt: skip
-    # the colour of a word is that of its top community
+    # the colour of a word is that of its part
     styles = {
         a["data-group"]: a["class"] for t, a in reader.elements if t == "span" if "data-group" in a
     }
-    assert styles["1.3"] == "w c0"
-    assert styles["3.4"] == "w c2"
+    assert styles["1.3"] == "w c4"
+    assert styles["3.4"] == "w c3"
     assert styles["11"] == "w c10"
     # the figure for eyes says in words what it shows
     scene = next(a["aria-label"] for tag, a in reader.elements if tag == "canvas")
-    assert scene.startswith("277 words as points. The largest communities: 1, ")
+    assert scene.startswith("277 words as points. The largest communities: 1.1, ")
 
 
 def test_numpy_columns_and_missing_figures():
@@ -605,12 +610,13 @@ def test_isolating_a_community_changes_the_picture(tmp_path):
     with browser.open_page(write(tmp_path / "a.html", page), 1440) as driver:
         state(driver)
         everything = picture(driver)
-        name = next(b for b in driver.find_elements("css selector", ".place") if b.is_displayed())
+        title = " · ".join(page.modules[1].label[:3])
+        name = next(b for b in driver.find_elements("css selector", ".place") if b.text == title)
         name.click()
         wait(driver, lambda: picture(driver) != everything)
         chosen = driver.find_element("css selector", '.legend [aria-pressed="true"]')
         group = chosen.get_attribute("data-group")
-        assert name.text == " · ".join(page.modules[int(group) - 1].label[:3])
+        assert group == "2"
         size = page.modules[int(group) - 1].size
         assert f"of {size} found" in driver.find_element("id", "status").text
         below = driver.find_elements("css selector", ".samples .chosen")

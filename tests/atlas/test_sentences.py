@@ -32,7 +32,11 @@ def test_sentences(texts, expected):
 
 def test_only_sentences_of_a_length():
     tokens = tokens_of(["短。这是长一点的句子。" + "长" * 50 + "。"])
-    assert spelled(tokens, sentence_bounds(tokens, 5, 20)) == ["这是长一点的句子。"]
+    for shortest, longest in ((5, 20), (9, 9)):
+        bounds = sentence_bounds(tokens, shortest, longest)
+        assert spelled(tokens, bounds) == ["这是长一点的句子。"]
+    assert not len(sentence_bounds(tokens, 10, 20))
+    assert not len(sentence_bounds(tokens, 5, 8))
 
 
 def test_examples_hold_their_words_and_are_few():
@@ -47,3 +51,13 @@ def test_examples_hold_their_words_and_are_few():
     assert len(sentences) == 3
     _, some = examples(tokens, np.array([number[w] for w in words]), 10)
     assert some.tolist() == [0, 0, 0, -1, -1, -1, -1]
+
+
+def test_room_for_examples_is_in_characters():
+    texts = ["one two three four.", "five six seven eight."]
+    codes = as_texts(texts).codes()
+    tokens = Tokens.from_starts(codes, UnigramTokenizer({"one": 1}).token_starts(codes))
+    number = {word: k for k, word in enumerate(tokens.spellings)}
+    types = np.array([number["one"], number["five"]])
+    for room, expected in ((18, [-1, -1]), (19, [0, -1]), (39, [0, -1]), (40, [0, 1])):
+        assert examples(tokens, types, room)[1].tolist() == expected

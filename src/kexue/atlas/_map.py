@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kexue._core.html import markup, tag
-from kexue.atlas._sections import PALETTE, number_of, top_groups
+from kexue.atlas._sections import number_of, parts_of
 
 if TYPE_CHECKING:
     from kexue.atlas.page import Page, WordTable
@@ -20,7 +20,7 @@ def map_section(page: Page) -> str:
         return ""
     largest = "; ".join(
         f"{number_of(group)}, {' '.join(group.label[:4])}, {group.share:.1%} of the text"
-        for group in top_groups(page)[:PALETTE]
+        for group in parts_of(page)
     )
     scene = f"{placed:,} words as points. The largest communities: {largest}."
     field = tag("input", type="text", id="seek", role="combobox", autocomplete="off")
@@ -70,8 +70,9 @@ def map_section(page: Page) -> str:
             tag(
                 "p",
                 f"Each of these {placed:,} points is a word, and words that are used in like "
-                "surroundings stand close together. Colours tell the ten largest communities; "
-                "more names appear as you come closer.",
+                "surroundings stand close together. Colours tell the ten largest communities of "
+                "several words, parts of a community where one is much of the text; more names "
+                "appear as you come closer.",
                 class_="lede",
             ),
             tag(

@@ -12,7 +12,8 @@ from kexue.atlas.ledger import LedgerRow
 if TYPE_CHECKING:
     from kexue.atlas.page import Community, Module, Page
 
-PALETTE = 10  # top communities with a style of their own, as in page.js; the rest share another
+PALETTE = 10  # parts with a style of their own, as in page.js; the rest share another
+LARGE_PART = 0.2  # of what the top communities make up
 SOFT_HYPHENS = {"characters": "char\u00adacters", "communities": "commu\u00adnities"}
 
 
@@ -26,15 +27,34 @@ def number_of(group: Community | Module) -> str:
     return ".".join(str(k) for k in path_of(group))
 
 
-def style_of(group: Community | Module) -> int:
-    """Return the place of its top community in the palette; `PALETTE` means neutral."""
-    return min(path_of(group)[0] - 1, PALETTE)
+def parts_of(page: Page) -> list[Community | Module]:
+    """Return the ten groups that colours tell apart, the largest first.
+
+    Of the top level, but a group of more than a fifth of what they make up together is opened, as
+    long as it holds others: one colour for half of the text would tell nothing. Lone words are
+    left out.
+    """
+    every: list[Community | Module] = [*page.communities, *page.modules]
+    groups = [g for g in every if g.size > 1]
+    parts = [g for g in groups if len(path_of(g)) == 1]
+    total = sum(g.share for g in parts)
+    while True:
+        parts.sort(key=lambda g: (-g.share, path_of(g)))
+        for largest in parts:
+            at = path_of(largest)
+            inner = [g for g in groups if path_of(g)[:-1] == at]
+            if largest.share > LARGE_PART * total and len(inner) > 1:
+                parts = [g for g in parts if g is not largest] + inner
+                break
+        else:
+            return parts[:PALETTE]
 
 
-def top_groups(page: Page) -> list[Community | Module]:
-    """Return the communities and modules of the top level, the largest first."""
-    groups: list[Community | Module] = [*page.communities, *page.modules]
-    return sorted((group for group in groups if len(path_of(group)) == 1), key=path_of)
+def style_of(group: Community | Module, parts: list[Community | Module]) -> int:
+    """Return the place in the palette of the part that a group is in; `PALETTE` means neutral."""
+    path = path_of(group)
+    inside = (k for k, part in enumerate(parts) if path[: len(path_of(part))] == path_of(part))
+    return next(inside, PALETTE)
 
 
 def _bits(value: float | None) -> str:
@@ -131,10 +151,10 @@ def _mark_rise(cell: ET.Element, value: float | None, above: float | None) -> No
 
 
 def legend_rows(page: Page) -> Iterator[ET.Element]:
-    """Yield the ten largest top communities."""
-    for group in top_groups(page)[:PALETTE]:
+    """Yield the parts that colours tell apart."""
+    for style, group in enumerate(parts_of(page)):
         parts = (
-            tag("span", number_of(group), class_=f"number c{style_of(group)}"),
+            tag("span", number_of(group), class_=f"number c{style}"),
             tag("span", " · ".join(group.label[:4]), lang=page.lang, dir="auto", class_="name"),
             tag("span", f"{group.share:.1%}", class_="share"),
         )
@@ -158,8 +178,9 @@ def reading(page: Page) -> str:
 
 
 def sample_rows(page: Page) -> Iterator[ET.Element]:
-    """Yield sentences as words that wear the style of their top community."""
+    """Yield sentences as words that wear the style of their part."""
     group = {int(c.index): c for c in page.communities}
+    coloured = parts_of(page)
     for sample in page.samples:
         parts: list[Any] = []
         before, entry = "", 0  # one stop of the tab key per sentence; arrow keys move within
@@ -177,7 +198,7 @@ def sample_rows(page: Page) -> Iterator[ET.Element]:
                 word = tag(
                     "span", token, role="button", tabindex=entry, data_group=number_of(place)
                 )
-                word.set("class", f"w c{style_of(place)}")
+                word.set("class", f"w c{style_of(place, coloured)}")
                 parts.append(word)
                 entry = -1
         yield tag("li", *parts, lang=page.lang, dir="auto")

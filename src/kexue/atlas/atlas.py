@@ -101,13 +101,14 @@ class Atlas(BaseEstimator):
         `word_flow_`; ``x`` and ``y``, its place on the map. Null for words that have none.
     tokenizer_ : UnigramTokenizer
     vectors_ : float32 array of shape (n_placed, n_components)
-        White space, which is skipped when neighbours are counted, has the zero vector.
+        White space, which is skipped when neighbours are counted, has the zero vector, and so has
+        a word whose company tells it apart from no other.
     placed_words_ : list of str
         The words that have vectors, most frequent first.
     paths_ : int64 array of shape (n_placed, depth)
         The community of each of these words at every level from the top: its place among its
         siblings, -1 below the innermost. Those that make up most of the text first, and last the
-        words, such as the comma, that resemble no other and stand alone. One less than the
+        words, such as the comma, that joined no community and stand alone. One less than the
         numbers in tables, in the tree and on the page.
     level_ : int
         The level, from 1, whose communities code the held-out text best.
@@ -199,6 +200,7 @@ class Atlas(BaseEstimator):
         jobs = effective_jobs(self.n_jobs)
         folder = None if self.workdir is None else Path(self.workdir) / ".stages"
         clock = _Clock(progress)
+        self.__dict__.pop("positions_", None)  # of an earlier fit, should there be no map this time
 
         with clock.stage("read") as lap:
             codes = as_texts(texts).codes()
@@ -257,6 +259,8 @@ class Atlas(BaseEstimator):
         check_is_fitted(self, "vectors_")
         check_int("k", k, minimum=1)
         own = self._place(word)
+        if not self.vectors_[own].any():
+            raise InputError(f"{word!r} has no direction: it keeps no company that tells it apart")
         found = nearest_rows(self.vectors_, self.vectors_[own], k, own)
         return [(self.placed_words_[row], cosine) for row, cosine in found]
 
@@ -277,17 +281,31 @@ class Atlas(BaseEstimator):
         Returns
         -------
         float32 array of shape (n_texts, n_components)
-            Rows of norm 1, or zero where no word has a vector.
+            Rows of norm 1, or zero where no word has a vector, as in an empty text. In files there
+            are no empty documents.
         """
         check_is_fitted(self, "vectors_")
-        codes = as_texts(texts).codes()
+        if isinstance(texts, Iterator):
+            texts = list(texts)
+        elif callable(texts):
+            texts = list(texts())
+        given = as_texts(texts)
+        filled = None if given is texts or isinstance(texts, Path) else [t != "" for t in texts]
+        if filled is not None and not any(filled):
+            return np.zeros((len(filled), self.vectors_.shape[1]), np.float32)
+        codes = given.codes()
         tokens = Tokens.from_starts(codes, self.tokenizer_.token_starts(codes))
         ends = tokens.ids == tokens.end_id
-        return self._document_vectors([(tokens, np.cumsum(ends) - ends)], int(ends.sum()))
+        documents = np.arange(ends.sum()) if filled is None else np.flatnonzero(filled)
+        parts = [(tokens, documents[np.cumsum(ends) - ends])]
+        return self._document_vectors(parts, documents.size if filled is None else len(filled))
 
     @property
     def document_vectors_(self) -> np.ndarray:
-        """Vectors of the documents learned from and kept back, in their order, as `transform`."""
+        """Vectors of the documents learned from and kept back, in their order, as `transform`.
+
+        Empty documents are left out.
+        """
         check_is_fitted(self, "split_")
         parts = []
         for tokens, numbers in (

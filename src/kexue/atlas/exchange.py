@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kexue.atlas.ledger import END, Classes, class_pairs
+from kexue.atlas.ledger import END, Classes, class_information, class_pairs
 from kexue.atlas.succession import closed_walk
 from kexue.words.tokens import Tokens
 
@@ -23,7 +23,7 @@ N_TABLED = 1 << 18
 
 
 def exchange(tokens: Tokens, classes: Classes) -> Classes:
-    """Return classes of the same words that predict each other better.
+    """Return classes of the same words that predict each other better, or else those given.
 
     Starts from the communities; beyond 1,021 the least used begin as one class. Rounds go over
     the words by falling use until one saves less than 0.01 bits per token.
@@ -56,7 +56,9 @@ def exchange(tokens: Tokens, classes: Classes) -> Classes:
         if gain < LEAST_GAIN * tokens.ids.size:
             break
     numbers = np.unique(of_type[movable], return_inverse=True)[1].ravel()
-    return Classes.from_communities(tokens, movable, numbers)
+    moved = Classes.from_communities(tokens, movable, numbers)
+    # putting many communities together may cost more than all moves bring
+    return max(classes, moved, key=lambda each: class_information(tokens, each))
 
 
 def _starting_classes(classes: Classes, uses: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,10 +69,11 @@ def read_atlas_file(folder: Path, name: str) -> Any:
     Raises
     ------
     InputError
-        If `folder` is not an atlas.
+        If `folder` is not an atlas, or the file is damaged.
     """
     check_atlas(folder)
-    return read_json(folder / name)
+    with _reading(folder / name) as path:
+        return read_json(path)
 
 
 def check_atlas(folder: Path) -> None:
@@ -163,29 +166,51 @@ def read_atlas(kind: type[Atlas], folder: Path) -> Atlas:
     from kexue.words import UnigramTokenizer
 
     check_atlas(folder)
-    run, ledger = read_json(folder / RUN), read_json(folder / "ledger.json")
-    atlas = kind(**run["arguments"])
-    atlas.seed_ = run["arguments"]["random_state"]
-    atlas.fingerprint_ = run["input"]
-    atlas.n_documents_, atlas.n_characters_ = run["documents"], run["characters"]
-    atlas.level_ = ledger["level"]
-    atlas.ledger_ = [LedgerRow(**row) for row in ledger["rows"]]
-    atlas.references_ = ledger["references"]
-    atlas.timings_ = read_json(folder / "timings.json")["seconds"]
-    atlas.tokenizer_ = UnigramTokenizer.load(folder / "tokenizer.json")
-    atlas.words_ = pl.read_parquet(folder / "words.parquet")
-    atlas.placed_words_, atlas.vectors_ = read_word_vectors(folder)
-    atlas.codelength_ = ledger["codelength"]
-    nodes = np.arange(len(atlas.placed_words_))
-    atlas.paths_ = path_array(read_partition(folder / "communities.tree", nodes))
-    atlas.labels_ = communities_at(atlas.paths_, atlas.level_)
-    placed = pl.DataFrame({"word": atlas.placed_words_}).join(
-        atlas.words_, on="word", how="left", maintain_order="left"
-    )
-    atlas.word_flow_ = placed["flow"].to_numpy()
-    if atlas.layout:
-        atlas.positions_ = placed.select("x", "y").fill_null(float("nan")).to_numpy()
+    with _reading(folder / RUN) as path:
+        run = read_json(path)
+        atlas = kind(**run["arguments"])
+        atlas.seed_ = run["arguments"]["random_state"]
+        atlas.fingerprint_ = run["input"]
+        atlas.n_documents_, atlas.n_characters_ = run["documents"], run["characters"]
+    with _reading(folder / "ledger.json") as path:
+        ledger = read_json(path)
+        atlas.level_ = ledger["level"]
+        atlas.ledger_ = [LedgerRow(**row) for row in ledger["rows"]]
+        atlas.references_ = ledger["references"]
+        atlas.codelength_ = ledger["codelength"]
+    with _reading(folder / "timings.json") as path:
+        atlas.timings_ = read_json(path)["seconds"]
+    with _reading(folder / "tokenizer.json") as path:
+        atlas.tokenizer_ = UnigramTokenizer.load(path)
+    with _reading(folder / "vectors.safetensors") as path:
+        atlas.placed_words_, atlas.vectors_ = read_word_vectors(path)
+    with _reading(folder / "communities.tree") as path:
+        nodes = np.arange(len(atlas.placed_words_))
+        atlas.paths_ = path_array(read_partition(path, nodes))
+        atlas.labels_ = communities_at(atlas.paths_, atlas.level_)
+    with _reading(folder / "words.parquet") as path:
+        atlas.words_ = pl.read_parquet(path)
+        names = pl.DataFrame({"word": pl.Series(atlas.placed_words_, dtype=pl.String)})
+        placed = names.join(atlas.words_, on="word", how="left", maintain_order="left")
+        atlas.word_flow_ = placed["flow"].to_numpy()
+        if atlas.layout:
+            atlas.positions_ = placed.select("x", "y").fill_null(float("nan")).to_numpy()
     return atlas
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Say which file of an atlas cannot be read as one."""
+    from polars.exceptions import PolarsError
+
+    try:
+        yield path
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent} is no whole atlas: {path.name} is missing") from error
+    except (ValueError, KeyError, TypeError, PolarsError) as error:
+        raise InputError(f"{path} is damaged, or of another version of kexue") from error
 
 
 def run_record(atlas: Atlas) -> dict[str, Any]:

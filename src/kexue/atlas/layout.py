@@ -7,7 +7,6 @@ does that while words are found and grouped, and then waits for them.
 from __future__ import annotations
 
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,8 @@ from scipy import sparse
 N_NEIGHBORS = 15
 MOST_LAID_OUT = 20_000  # UMAP takes its time; the other words go between their neighbours
 FEWEST = 50
-
+# Modules are found where this process finds them, whatever lies in the working directory
+START = "import sys; sys.path[:] = sys.argv[1:]; from kexue.atlas.layout import main; main()"
 
 Plane = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -58,6 +58,7 @@ def lay_out(
         return places
     near = nearest_lists(nearest[chosen][:, chosen].tocsr(), min(N_NEIGHBORS, chosen.size - 1))
     places[chosen] = plane(vectors[chosen], *near, seed)
+    chosen = chosen[~np.isnan(places[chosen, 0])]  # UMAP places no word that it cannot link
     others = np.flatnonzero(linked & np.isnan(places[:, 0]))
     toward = nearest[others][:, chosen]
     weight = np.asarray(toward.sum(axis=1)).ravel()
@@ -113,21 +114,21 @@ def plane_beside(wanted: bool) -> Iterator[Plane]:
         yield umap_plane
         return
     process = subprocess.Popen(
-        [sys.executable, "-m", "kexue.atlas.layout"],
+        [sys.executable, "-c", START, *(entry for entry in sys.path if isinstance(entry, str))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
 
     def plane(*arrays: Any) -> np.ndarray:
         sent = io.BytesIO()
         np.savez(sent, *arrays)
         answer, errors = process.communicate(sent.getvalue())
-        if process.returncode:
+        begin = answer.find(np.lib.format.MAGIC_PREFIX)  # after what others may have printed
+        if process.returncode or begin < 0:
             said = errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]
             raise RuntimeError(f"the layout of the map failed: {said or process.returncode}")
-        return np.asarray(np.load(io.BytesIO(answer)))
+        return np.asarray(np.load(io.BytesIO(answer[begin:])))
 
     try:
         yield plane
@@ -153,8 +154,6 @@ def main() -> None:
     if question:
         with np.load(io.BytesIO(question)) as arrays:
             vectors, indices, distances, seed = (arrays[f"arr_{k}"] for k in range(4))
-        np.save(sys.stdout.buffer, umap_plane(vectors, indices, distances, int(seed)))
-
-
-if __name__ == "__main__":
-    main()
+        places = umap_plane(vectors, indices, distances, int(seed))
+        sys.stdout.flush()
+        np.save(sys.stdout.buffer, places)

@@ -258,7 +258,9 @@ def held_out_class_bits(train: Tokens, classes: Classes, held_out: HeldOut) -> f
     weight = np.maximum(followers, 1)[before]
     seen_together = np.asarray(pairs[before, walk]).ravel()
     chance = (seen_together + weight * share[walk]) / (size[before] + weight)
-    escape = (np.count_nonzero(train.counts == 1) + 1) / (size[RARE] + 2)
+    # with min_count=1 words used once have communities, and are no part of this class
+    once = np.count_nonzero((train.counts == 1) & (classes.of_type == RARE))
+    escape = (once + 1) / (size[RARE] + 2)
     rarer = np.where(walk == RARE, np.log2(1 - escape), 0.0)
     inside = np.log2(np.maximum(size[walk], 1)) - rarer - np.log2(train.counts[types])
     coded = np.where(known, inside, held_out.spelled - np.log2(escape))

@@ -1,8 +1,9 @@
 // Text of the corpus is hostile: it enters the document through textContent alone.
 (() => {
-  const { words, communities, modules, sentences, frame, lang } = JSON.parse(byId("data").textContent);
+  const { words, communities, modules, parts, sentences, frame, lang } =
+    JSON.parse(byId("data").textContent);
   const ROWS = 20; // rows of the table at a time: 20,000 would take the browser seconds
-  const PALETTE = 10; // top communities with a style of their own, as in _sections.py
+  const PALETTE = 10; // parts with a style of their own, as in _sections.py
   const SHOWN = 64; // blocks beside each other; smaller communities wait in nested groups
   const HITS = 8; // suggestions of the search
   const RARE = "rare"; // chosen like a community
@@ -59,9 +60,17 @@
     return `Community ${key}: ${label(groups.get(key))}`;
   }
 
-  /** The style of all below one top community: 0 to 9, or PALETTE for the neutral one. */
+  /** The place of the part that a group is in, 0 to 9, or PALETTE for none. */
   function style(group) {
-    return Math.min(group.path[0] - 1, PALETTE);
+    const part = parts.findIndex((key) => within(group.key, key));
+    return part < 0 ? PALETTE : part;
+  }
+
+  /** Its depth below the part that it is in; what was opened into parts comes last of all. */
+  function depth(group) {
+    if (parts.some((key) => key.startsWith(`${group.key}.`))) return Infinity;
+    const part = parts[style(group)];
+    return part ? group.path.length - part.split(".").length + 1 : group.path.length;
   }
 
   function keyOf(i) {
@@ -430,8 +439,8 @@
     for (const [key, list] of members) {
       const group = groups.get(key);
       if (list.length < 2) continue; // a lone word is its own name
-      names.push({ key, text: [label(group, 3), label(group, 2)], depth: group.path.length, share: group.share,
-        style: `c${style(group)}`, large: group.path.length === 1 && style(group) < PALETTE,
+      names.push({ key, text: [label(group, 3), label(group, 2)], depth: depth(group), share: group.share,
+        style: `c${style(group)}`, large: parts.includes(key),
         x: median(list.map((i) => words.x[i])), y: median(list.map((i) => words.y[i])) });
     }
     return names.sort((a, b) => a.depth - b.depth || b.share - a.share);

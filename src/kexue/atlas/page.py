@@ -16,6 +16,8 @@ from kexue.atlas._sections import (
     legend_rows,
     losses,
     method_rows,
+    number_of,
+    parts_of,
     path_of,
     reading,
     sample_rows,
@@ -296,6 +298,7 @@ def _data(page: Page) -> dict[str, Any]:
             "example": [int(i) for i in words.example],
         },
         "frame": frame(steps),
+        "parts": [number_of(part) for part in parts_of(page)],
         "sentences": list(page.sentences),
         "modules": [
             {

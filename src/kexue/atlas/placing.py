@@ -22,6 +22,7 @@ JOSE_WINDOW = 5
 WORDS_PER_DIMENSION = 4
 # All words are compared with each other, so that their number is what bounds the time
 MOST_PLACED = 50_000
+FEWEST = {"ppmi": 2, "jose": 3}  # words that such vectors take
 # Of Arora, Liang and Ma, A simple but tough-to-beat baseline for sentence embeddings, ICLR 2017
 SMOOTHING = 1e-3
 
@@ -57,7 +58,7 @@ def word_vectors(
         least = int(frequent[MOST_PLACED]) + 1
     blanks = np.flatnonzero(tokens.blank & (counts >= min_count))
     n_words = int(np.count_nonzero(words & (counts >= least)))
-    if n_words < 2:
+    if n_words < FEWEST[kind]:
         return np.zeros((blanks.size, n_components), np.float32), blanks
     # words have words for company, not the blanks between them
     walk = np.where(tokens.ids == tokens.end_id, -1, tokens.ids.astype(np.int64))

@@ -122,7 +122,8 @@ def held_out_rule(atlas: Atlas) -> str:
         f"Held out: {split.drawn.size:,} of {split.n_units:,} {unit}, drawn at random, from which "
         "nothing was learned. A word never seen there is spelled out after an escape symbol whose "
         "probability is the share of words used once; pairs of communities are interpolated with "
-        "their frequencies (Witten and Bell)."
+        "their frequencies (Witten and Bell). Where documents are lines of longer texts, the lines "
+        "around a held-out one were learned from, and it seems cheaper than a new text would be."
     )
 
 
@@ -199,10 +200,22 @@ def _succession_note(atlas: Atlas) -> str:
             "The network of succession, of which word follows which, has no communities to speak "
             f"of: one of them holds {share:.0%} of the text ({bits} with them)."
         )
+    leading = [
+        " ".join(_leading_words(atlas, np.flatnonzero(network.paths[:, 0] == community)))
+        for community in range(min(3, uses.size))
+    ]
     return (
         f"The network of succession, of which word follows which, has {uses.size:,} communities "
-        f"({bits} with them); the largest holds {share:.0%} of the text."
+        f"({bits} with them); the largest holds {share:.0%} of the text. The first are of "
+        f"{'; '.join(leading)}."
     )
+
+
+def _leading_words(atlas: Atlas, types: np.ndarray) -> list[str]:
+    tokens = atlas.train_
+    ranked = types[np.argsort(-tokens.counts[types], kind="stable")]
+    words = (tokens.spellings[k] for k in ranked.tolist())
+    return list(itertools.islice((word for word in words if word.strip()), 4))
 
 
 def _words(atlas: Atlas, shown: pl.DataFrame, example: list[int]) -> WordTable:

@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_limits
 from kexue._core import InputError, check_float, check_int, check_seed, check_texts_argument
 from kexue.corpus import count_pairs
 
+NOISE = 1e-5  # of the longest row: what float32 leaves of a row that should be zero
+
 
 class PPMI(BaseEstimator):
     r"""Word vectors from the company that words keep on either side.
@@ -46,6 +48,7 @@ class PPMI(BaseEstimator):
     Attributes
     ----------
     vectors_ : float32 array of shape (n_words, n_components)
+        Zero for a word that the leading directions do not reach.
     words_ : list of str, or int64 array of token ids after `fit_ids`
         The words that have vectors, most frequent first.
     singular_values_ : float64 array of shape (n_components,)
@@ -138,6 +141,9 @@ class PPMI(BaseEstimator):
         vectors, self.singular_values_ = _truncated_svd(
             ppmi, self.n_components, self.n_iter, check_seed(self.random_state)
         )
+        # a row that is nothing but rounding has no direction
+        lengths = np.linalg.norm(vectors, axis=1)
+        vectors[lengths < NOISE * lengths.max()] = 0.0
         self.vectors_ = (vectors * self.singular_values_**self.exponent).astype(np.float32)
         self.words_ = chosen
         return self
