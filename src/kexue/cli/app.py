@@ -199,7 +199,7 @@ def atlas(
             check_same_text(folder, texts.fingerprint())
         from kexue.atlas import Atlas
 
-        with _workers(executor) as workers, stage_lines(quiet) as progress:
+        with _workers(executor) as workers, stage_lines(quiet, layout) as progress:
             model = Atlas(
                 max_length=max_length,
                 min_count=min_count,

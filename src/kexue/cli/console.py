@@ -36,8 +36,8 @@ OPTIONS = {
 
 # Of the time of an atlas, warm, on the demo corpus; what comes after depends on it
 STAGE_SHARES = {
-    "read": 0.01, "words": 0.12, "vectors": 0.13, "communities": 0.18, "exchange": 0.16,
-    "map": 0.35, "ledger": 0.05,
+    "read": 0.01, "words": 0.08, "vectors": 0.08, "communities": 0.07, "exchange": 0.07,
+    "map": 0.62, "ledger": 0.07,
 }  # fmt: skip
 
 
@@ -69,7 +69,9 @@ def exit_codes() -> Iterator[None]:
 
 
 @contextmanager
-def stage_lines(quiet: bool) -> Iterator[Callable[[str, float | None, int], None] | None]:
+def stage_lines(
+    quiet: bool, layout: bool = True
+) -> Iterator[Callable[[str, float | None, int], None] | None]:
     """Show on a terminal what is done, how fast, and about how long the rest will take.
 
     Log files stay clean: only a terminal gets progress.
@@ -85,7 +87,7 @@ def stage_lines(quiet: bool) -> Iterator[Callable[[str, float | None, int], None
 
         def line(stage: str, seconds: float | None, characters: int) -> None:
             if seconds is None:
-                status.update(f"{stage} [dim]{_time_left(done)}[/dim]")
+                status.update(f"{stage} [dim]{_time_left(done, layout)}[/dim]")
                 return
             done[stage] = seconds
             rate = characters / max(seconds, 1e-9) / 1e6
@@ -97,12 +99,17 @@ def stage_lines(quiet: bool) -> Iterator[Callable[[str, float | None, int], None
         yield line
 
 
-def _time_left(done: dict[str, float]) -> str:
-    """Return about how long the other stages will take, by how long the first ones did."""
+def _time_left(done: dict[str, float], layout: bool) -> str:
+    """Return about how long the other stages will take, by how long the first ones did.
+
+    Nothing where they took no time: then they were kept from an earlier run and tell nothing.
+    """
     share = sum(STAGE_SHARES.get(stage, 0.0) for stage in done)
-    if share < STAGE_SHARES["words"]:
+    spent = sum(done.values())
+    if share < STAGE_SHARES["words"] or spent < 1.0:
         return ""
-    left = sum(done.values()) * (1.0 - share) / share
+    whole = sum(STAGE_SHARES.values()) - (0.0 if layout else STAGE_SHARES["map"])
+    left = spent * max(0.0, whole - share) / share
     return f"about {left:,.0f} s left" if left < 100 else f"about {left / 60:,.0f} min left"
 
 
