@@ -520,3 +520,11 @@ def test_where_words_are_found_changes_no_byte(monkeypatch, tmp_path):
     assert kept.words_.equals(atlas.words_)
     with pytest.raises(InputError, match="executor must be one of 'thread', 'process', 'dask'"):
         Atlas(executor="cluster").fit(lambda: pytest.fail("read"))
+
+
+def test_an_atlas_of_another_version_says_so(tmp_path):
+    folder = Atlas(random_state=0, layout=False).fit(POEM * 9).write(tmp_path / "poem")
+    run = (folder / "run.json").read_text(encoding="utf-8")
+    (folder / "run.json").write_text(run.replace(files.FORMAT, "kexue-atlas-1"), encoding="utf-8")
+    with pytest.raises(InputError, match="of another version of kexue; make it anew"):
+        Atlas.load(folder)

@@ -78,8 +78,15 @@ def read_atlas_file(folder: Path, name: str) -> Any:
 
 def check_atlas(folder: Path) -> None:
     """Raise `InputError` unless `folder` is a finished atlas."""
-    if not is_atlas(folder):
-        raise InputError(f"{folder} is not an atlas: there is no {RUN} of kexue atlas in it")
+    if is_atlas(folder):
+        return
+    try:
+        other = str(read_json(folder / RUN).get("format")).startswith("kexue-atlas-")
+    except (OSError, ValueError, AttributeError):
+        other = False
+    if other:
+        raise InputError(f"{folder} is an atlas of another version of kexue; make it anew")
+    raise InputError(f"{folder} is not an atlas: there is no {RUN} of kexue atlas in it")
 
 
 def read_json(path: Path) -> Any:
