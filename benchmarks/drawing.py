@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 # those of src/kexue/_core/page.css
 PAPER, LINE, SOFT, INK = "#fdfcf9", "#d9d4c8", "#5f5b53", "#1d1b18"
-BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#e39a1f", "#0e8a6a", "#c9502b"
+BLUE, ORANGE, GREEN, RED = "#1f61b1", "#ecab45", "#008565", "#c5502e"
 FAMILIES = ("Liberation Sans", "Arial", "DejaVu Sans", "Noto Sans CJK SC")
 FONT = {
     "font.size": 9,
