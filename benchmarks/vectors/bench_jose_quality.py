@@ -63,13 +63,13 @@ def measure(data: Path) -> Iterator[Row]:
         said = note.format(n=len(found), low=spread[0], high=spread[-1])
         for peer_name, (time_taken, score, bar) in told.items():
             yield Row(
-                f"20 Newsgroups, shuffled, {quality}", "s", ours, time_taken, peer_name, bar,
+                f"20 Newsgroups, sample 1e-4, {quality}", "s", ours, time_taken, peer_name, bar,
                 quality, 100 * means[key], 100 * score[key], "higher", said,
                 readme=peer_name == gensim_name,
             )  # fmt: skip
     agreement = 100 * _word_agreement(peer.wv, judged)
     yield Row(
-        "WordSim-353 from 20 Newsgroups", "s", ours, theirs, gensim_name, None,
+        "WordSim-353 from 20 Newsgroups, sample 1e-4", "s", ours, theirs, gensim_name, None,
         "Spearman, %", 100 * means["wordsim"], agreement, "higher",
         f"{agreed.known} of {agreed.asked} pairs known; {note.partition('Ours')[0]}",
         readme=False,
