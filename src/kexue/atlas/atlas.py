@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
@@ -44,14 +42,12 @@ from kexue.atlas.placing import (
     similarity_network,
     word_vectors,
 )
-from kexue.atlas.splitting import split_corpus
-from kexue.atlas.stages import Arrays, StageCache
+from kexue.atlas.splitting import check_repeats, split_corpus
+from kexue.atlas.stages import Arrays, Clock, Progress, StageCache
 from kexue.atlas.succession import Succession, closed_walk, succession_network
 from kexue.corpus.executors import Executor, check_executor
 from kexue.corpus.texts import DOCUMENT_END, as_texts
 from kexue.words.tokens import Tokens, bits_saved, word_table
-
-Progress = Callable[[str, float | None, int], None]
 
 
 class Atlas(BaseEstimator):
@@ -199,7 +195,7 @@ class Atlas(BaseEstimator):
         seed = check_seed(self.random_state)
         jobs = effective_jobs(self.n_jobs)
         folder = None if self.workdir is None else Path(self.workdir) / ".stages"
-        clock = _Clock(progress)
+        clock = Clock(progress)
         self.__dict__.pop("positions_", None)  # of an earlier fit, should there be no map this time
 
         with clock.stage("read") as lap:
@@ -214,8 +210,8 @@ class Atlas(BaseEstimator):
         self._cache = cache = StageCache(folder, fresh=fresh)
         given = [self.fingerprint_, seed]
         placed = [*given, self.max_length, self.min_count, self.vectors, self.n_components]
-        # the compressors take as long as all the rest, on one thread
         beside = jobs > 1 and self.layout and not cache.has("map", placed)
+        # the compressors take as long as all the rest, on one thread
         with (
             run_beside(lambda stop: self._compress(cache, given, stop), jobs) as references,
             plane_beside(beside) as plane,
@@ -508,39 +504,3 @@ class Atlas(BaseEstimator):
         check_int("n_components", self.n_components, minimum=1)
         parse_memory(self.memory)
         check_executor(self.executor)
-
-
-def check_repeats(codes: np.ndarray) -> None:
-    """Raise `InputError` unless some two neighbouring characters occur twice."""
-    blank = np.zeros(DOCUMENT_END + 1, bool)
-    blank[[DOCUMENT_END, *(c for c in range(0x3001) if chr(c).isspace())]] = True
-    for size in (10**5, codes.size):  # almost every text repeats itself within its first pages
-        left, right = codes[:size][:-1], codes[:size][1:]
-        inside = ~blank[left] & ~blank[right]
-        pairs = np.sort(left[inside].astype(np.uint64) << np.uint64(32) | right[inside])
-        if np.any(pairs[1:] == pairs[:-1]):
-            return
-    raise InputError(
-        f"nothing repeats: no two neighbouring characters occur twice in the {codes.size:,} "
-        "characters given, blanks apart, so there is no structure to learn; give more text"
-    )
-
-
-class _Clock:
-    """Seconds of each stage."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.laps: dict[str, float] = {}
-        self.characters = 0
-        self._progress = progress
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[_Clock]:
-        """Time what is done inside."""
-        if self._progress is not None:
-            self._progress(name, None, self.characters)
-        begin = time.perf_counter()
-        yield self
-        self.laps[name] = time.perf_counter() - begin
-        if self._progress is not None:
-            self._progress(name, self.laps[name], self.characters)

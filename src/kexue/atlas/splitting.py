@@ -1,4 +1,4 @@
-"""Keeping a tenth of a corpus back, to see what the learned codes are worth elsewhere."""
+"""What a corpus must hold, and keeping a tenth of it back to see what codes are worth elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kexue._core import InputError
 from kexue.corpus.texts import DOCUMENT_END
 
 MIN_DOCUMENTS = 20
@@ -63,6 +64,22 @@ def split_corpus(codes: np.ndarray, seed: int) -> Split:
     held_out, held_out_documents = _closed(codes, is_held)
     drawn = drawn.astype(np.int64)
     return Split(train, held_out, train_documents, held_out_documents, unit, drawn, n)
+
+
+def check_repeats(codes: np.ndarray) -> None:
+    """Raise `InputError` unless some two neighbouring characters occur twice."""
+    blank = np.zeros(DOCUMENT_END + 1, bool)
+    blank[[DOCUMENT_END, *(c for c in range(0x3001) if chr(c).isspace())]] = True
+    for size in (10**5, codes.size):  # almost every text repeats itself within its first pages
+        left, right = codes[:size][:-1], codes[:size][1:]
+        inside = ~blank[left] & ~blank[right]
+        pairs = np.sort(left[inside].astype(np.uint64) << np.uint64(32) | right[inside])
+        if np.any(pairs[1:] == pairs[:-1]):
+            return
+    raise InputError(
+        f"nothing repeats: no two neighbouring characters occur twice in the {codes.size:,} "
+        "characters given, blanks apart, so there is no structure to learn; give more text"
+    )
 
 
 def _closed(codes: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

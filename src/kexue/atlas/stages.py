@@ -1,11 +1,13 @@
-"""Results of finished stages on disk, so that a killed run goes on where it was."""
+"""Stages: what they took, and results on disk, so that a killed run goes on where it was."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +30,7 @@ PACKAGES = (
     "zstandard",
 )
 Arrays = dict[str, np.ndarray]
+Progress = Callable[[str, float | None, int], None]
 
 
 class StageCache:
@@ -103,3 +106,23 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+class Clock:
+    """Seconds of each stage."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.laps: dict[str, float] = {}
+        self.characters = 0
+        self._progress = progress
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Clock]:
+        """Time what is done inside."""
+        if self._progress is not None:
+            self._progress(name, None, self.characters)
+        begin = time.perf_counter()
+        yield self
+        self.laps[name] = time.perf_counter() - begin
+        if self._progress is not None:
+            self._progress(name, self.laps[name], self.characters)
