@@ -86,7 +86,7 @@ def _beside(name: str, data: Path, news: Newsgroups, gensim_name: str) -> Iterat
     yield Row(
         f"WordSim-353 from 20 Newsgroups, sample {name}", "s", ours, theirs, gensim_name, None,
         "Spearman, %", 100 * means["wordsim"], agreement, "higher",
-        f"{agreed.known} of {agreed.asked} pairs known; window 10, 20 epochs, two threads, CPU seconds",
+        f"{agreed.known} of {agreed.asked} pairs known; window 10, 20 epochs, CPU seconds",
         readme=False,
     )  # fmt: skip
 
