@@ -2,7 +2,8 @@
 
 Rooms are imported on first use, so that ``import kexue`` costs next to nothing:
 ``kexue.corpus``, ``kexue.gaussian``, ``kexue.graph``, ``kexue.words``, ``kexue.vectors``,
-``kexue.atlas``.
+``kexue.atlas``; ``kexue.mixture``, ``kexue.optim``, ``kexue.losses``, ``kexue.training``,
+``kexue.diagnose``.
 """
 
 import importlib
@@ -10,7 +11,19 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["atlas", "corpus", "gaussian", "graph", "vectors", "words"]
+__all__ = [
+    "atlas",
+    "corpus",
+    "diagnose",
+    "gaussian",
+    "graph",
+    "losses",
+    "mixture",
+    "optim",
+    "training",
+    "vectors",
+    "words",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

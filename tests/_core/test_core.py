@@ -19,6 +19,7 @@ from kexue._core import (
     effective_jobs,
     format_memory,
     interruptible,
+    lazy_names,
     parse_memory,
     require,
     thread_map,
@@ -147,3 +148,13 @@ def test_interruptible_hears_the_interrupt_before_the_function_ends():
     assert time.perf_counter() - start < 1.0
     time.sleep(0.2)
     assert ended == [True]
+
+
+def test_lazy_names_load_on_first_use_and_name_the_missing_package(monkeypatch):
+    load, names = lazy_names("kexue._core", {"InputError": "errors", "gone": "nowhere"}, extra="x")
+    assert load("InputError") is InputError
+    assert names() == ["InputError", "gone"]
+    with pytest.raises(AttributeError, match=r"module 'kexue\._core' has no attribute 'other'"):
+        load("other")
+    with pytest.raises(ImportError, match=r'nowhere is needed .*: pip install "kexue\[x\]"'):
+        load("gone")

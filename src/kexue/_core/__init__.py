@@ -5,6 +5,7 @@ from kexue._core.errors import InputError
 from kexue._core.memory import format_memory, parse_memory
 from kexue._core.optional import require
 from kexue._core.parallel import effective_jobs, interruptible, run_beside, thread_map
+from kexue._core.rooms import lazy_names
 from kexue._core.seeds import check_seed
 from kexue._core.validation import check_choice, check_float, check_int, check_texts_argument
 
@@ -19,6 +20,7 @@ __all__ = [
     "effective_jobs",
     "format_memory",
     "interruptible",
+    "lazy_names",
     "leftovers",
     "parse_memory",
     "require",
