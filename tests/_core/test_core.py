@@ -19,7 +19,6 @@ from kexue._core import (
     effective_jobs,
     format_memory,
     interruptible,
-    lazy_names,
     parse_memory,
     require,
     thread_map,
@@ -150,11 +149,26 @@ def test_interruptible_hears_the_interrupt_before_the_function_ends():
     assert ended == [True]
 
 
-def test_lazy_names_load_on_first_use_and_name_the_missing_package(monkeypatch):
-    load, names = lazy_names("kexue._core", {"InputError": "errors", "gone": "nowhere"}, extra="x")
-    assert load("InputError") is InputError
-    assert names() == ["InputError", "gone"]
-    with pytest.raises(AttributeError, match=r"module 'kexue\._core' has no attribute 'other'"):
-        load("other")
-    with pytest.raises(ImportError, match=r'nowhere is needed .*: pip install "kexue\[x\]"'):
-        load("gone")
+def test_lazy_names_load_on_first_use_and_name_the_missing_package(monkeypatch, tmp_path):
+    room = tmp_path / "one_room"
+    room.mkdir()
+    (room / "__init__.py").write_text(
+        "from kexue._core import lazy_names\n"
+        "homes = {'method': 'method', 'other': 'method', 'gone': 'needs'}\n"
+        "__getattr__, __dir__ = lazy_names(__name__, homes, extra='x')\n"
+    )
+    (room / "method.py").write_text("def method(): return 1\nother = 2\n")
+    (room / "needs.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import one_room
+
+    assert dir(one_room) == ["gone", "method", "other"]
+    assert one_room.other == 2
+    # loading the module has not bound it over the function of the same name
+    assert one_room.method() == 1
+    with pytest.raises(AttributeError, match="module 'one_room' has no attribute 'none'"):
+        _ = one_room.none
+    with pytest.raises(
+        ImportError, match=r'no_such_package is needed .*: pip install "kexue\[x\]"'
+    ):
+        _ = one_room.gone

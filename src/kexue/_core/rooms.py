@@ -1,7 +1,9 @@
-"""Rooms that need an extra: their names load on first use, so that the base install can open them."""
+"""Rooms that need an extra: names load on first use, so that the base install can open them."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 
@@ -22,7 +24,8 @@ def lazy_names(
     Notes
     -----
     A name whose module needs a package that is not installed raises `ImportError` that ends in
-    the pip command.
+    the pip command. Where a module defines the name that it bears, as `fit.py` defines `fit`, the
+    room's attribute is always what it defines, never the module.
 
     Examples
     --------
@@ -30,6 +33,15 @@ def lazy_names(
 
         __getattr__, __dir__ = lazy_names(__name__, {"derive": "derive"}, extra="torch")
     """
+
+    class Room(ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            # the import system binds a module that was loaded to its room, over what it defines
+            if isinstance(value, ModuleType) and name in homes:
+                value = getattr(value, name)
+            super().__setattr__(name, value)
+
+    sys.modules[room].__class__ = Room
 
     def load(name: str) -> Any:
         if name not in homes:

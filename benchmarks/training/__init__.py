@@ -1,0 +1,1 @@
+"""Vectors against their peers."""
