@@ -1,0 +1,347 @@
+"""The path kernel: a prediction as an exact sum over the examples that the model was trained on."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kexue._core import InputError, check_choice, check_float, check_int
+from kexue.diagnose import _gradients as gradients
+from kexue.diagnose._attribution import Queries, Replay, attribute
+from kexue.diagnose._path_store import StoredPath, TrainingPath
+from kexue.diagnose.path_recorder import PathRecorder
+
+_METHODS = ("exact", "tracin", "tangent", "projected")
+_BLOCK = 256  # training rows whose gradients are held at a time
+
+
+@dataclass
+class Explanation:
+    """M predictions taken apart.
+
+    Attributes
+    ----------
+    contributions : array of shape (M, K, N), or (M, K, top_k)
+        What each training example has added to each of K outputs.
+    rows : None or int array of shape (M, K, top_k)
+        With `top_k`: which examples they are, largest amount first.
+    initial, total : float64 arrays of shape (M, K)
+        The outputs before and after training.
+    decay : float64 array of shape (M, K)
+        What weight decay has added.
+    residual : float64 array of shape (M, K)
+        What is left: ``initial + contributions.sum(-1) + decay + residual == total``. For an
+        approximate method it is no certificate.
+    evaluations : int
+        Forward passes of single queries that it took.
+    """
+
+    contributions: np.ndarray
+    rows: np.ndarray | None
+    initial: np.ndarray
+    decay: np.ndarray
+    residual: np.ndarray
+    total: np.ndarray
+    evaluations: int = 0
+
+
+class PathKernel:
+    r"""What each training example has added to a model's predictions.
+
+    Along one update from :math:`\theta` by :math:`\Delta`, an output moves by exactly
+    :math:`\langle \int_0^1 \nabla f(x; \theta + s\Delta) ds, \Delta\rangle`, and :math:`\Delta` is
+    linear in the gradients of the examples. Summed over all updates, with momentum followed
+    backwards, this gives one number per example; the numbers, the output at the start and weight
+    decay's share add up to the prediction.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Of the kind that was trained; it is copied and put into evaluation mode. Its output's first
+        axis is that of the examples.
+    loss : callable
+        ``loss(outputs, targets)`` of a batch: a mean, as ``torch.nn.functional.cross_entropy``.
+    path : PathRecorder, TrainingPath or path
+        What was recorded, or the folder that it was recorded to.
+    data : (inputs, targets)
+        Tensors of the training examples, in the order of the recorded rows.
+    method : {"exact", "tracin", "tangent", "projected"}
+        The exact sum; inner products of loss gradients at the recorded parameters, each times the
+        learning rate (TracIn); those at the end alone; or TracIn on gradients projected to `width`
+        dimensions.
+    nodes : int >= 1
+        Of the Gauss-Legendre rule on each update.
+    tol : float
+        Updates are halved until the residual of each output is below this; ``inf`` never does.
+        Smooth activations do not need it, kinks do.
+    outputs : {"logits", "loss"} or callable
+        What is explained: each output; the loss of each query, or ``callable(outputs, targets)``,
+        (M,) or (M, K).
+    chunk : int
+        Queries worked on at a time: memory grows with it, and not with their number.
+    width : int
+        Of the projection.
+
+    Raises
+    ------
+    InputError
+        For bad parameters; when explaining, for data or a loss other than the recorded ones.
+    NotImplementedError
+        For the exact sum where an update is not linear in past gradients, or not every one was
+        recorded.
+
+    Notes
+    -----
+    What the gradients are divided by (Adam's denominators) and the clipping factor are taken as
+    given, not attributed. Contributions to single logits mean something up to a constant only:
+    softmax does not see it. Sums are float64, gradients of the model's type.
+
+    Examples
+    --------
+    >>> from kexue.diagnose import PathRecorder
+    >>> _ = torch.manual_seed(0)
+    >>> X, y = torch.randn(20, 3).double(), torch.randint(0, 2, (20,))
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    >>> loss = torch.nn.functional.cross_entropy
+    >>> optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    >>> with PathRecorder(model, optimizer) as recorder:
+    ...     for step in range(30):
+    ...         rows = torch.randint(0, 20, (8,))
+    ...         recorder.batch(rows, X[rows], y[rows])
+    ...         loss(model(X[rows]), y[rows]).backward()
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    >>> kernel = PathKernel(model, loss, recorder, (X, y), nodes=4)
+    >>> found = kernel.explain(X[:2])
+    >>> found.contributions.shape
+    (2, 2, 20)
+    >>> whole = found.initial + found.contributions.sum(-1) + found.decay
+    >>> bool(np.abs(whole - model(X[:2]).detach().numpy()).max() < 1e-12)
+    True
+
+    References
+    ----------
+    Domingos, Every model learned by gradient descent is approximately a kernel machine, arXiv
+    2012.00152. Bell, Geyer, Glickenstein, Fernandez and Moore, An exact kernel equivalence for
+    finite classification models, arXiv 2308.00824. Pruthi, Liu, Kale and Sundararajan, Estimating
+    training data influence by tracing gradient descent, NeurIPS 2020. kexue.fm, archives/8009.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        path: PathRecorder | TrainingPath | str | os.PathLike[str],
+        data: tuple[Tensor, Tensor],
+        *,
+        method: Literal["exact", "tracin", "tangent", "projected"] = "exact",
+        nodes: int = 2,
+        tol: float = 1e-4,
+        outputs: Literal["logits", "loss"] | Callable[[Tensor, Tensor], Tensor] = "logits",
+        chunk: int = 64,
+        width: int = 512,
+    ) -> None:
+        self.method = check_choice("method", method, _METHODS)
+        self.nodes = check_int("nodes", nodes, minimum=1)
+        self.tol = tol if tol == float("inf") else check_float("tol", tol, minimum=0)
+        self.chunk = check_int("chunk", chunk, minimum=1)
+        self.width = check_int("width", width, minimum=1)
+        if not callable(outputs):
+            check_choice("outputs", outputs, ("logits", "loss"))
+        self.outputs = outputs
+        self.loss = loss
+        self.path = _path(path)
+        if not self.path.started:
+            raise InputError("the path has no parameters yet; record before explaining")
+        inputs, targets = (torch.as_tensor(part) for part in data)
+        if len(inputs) != len(targets):
+            raise InputError(
+                f"data must be inputs and targets of one length, got {len(inputs)}, {len(targets)}"
+            )
+        own = copy.deepcopy(model).eval()
+        for p in own.parameters():
+            p.requires_grad_(True)
+        self._replay = Replay(own, self.path, inputs, targets, self._each)
+        if method == "exact":
+            self._check_exact()
+
+    def explain(self, x: Any, y: Any = None, top_k: int | None = None) -> Explanation:
+        """Take predictions apart.
+
+        Parameters
+        ----------
+        x : tensor of shape (M, ...)
+        y : tensor of shape (M, ...), optional
+            Targets of the queries, where `outputs` needs them.
+        top_k : int, optional
+            Keep the examples with the largest amounts only, for each query and output.
+
+        Returns
+        -------
+        Explanation
+        """
+        x = torch.as_tensor(x)
+        if len(x) == 0:
+            raise InputError("x must have at least one query, got none")
+        y = None if y is None else torch.as_tensor(y)
+        if self.outputs != "logits" and y is None:
+            raise InputError(f"outputs={self.outputs!r} needs the targets y of the queries")
+        if top_k is not None:
+            check_int("top_k", top_k, minimum=1, maximum=len(self._replay.inputs))
+        parts = [
+            self._explain(
+                x[i : i + self.chunk], None if y is None else y[i : i + self.chunk], top_k
+            )
+            for i in range(0, len(x), self.chunk)
+        ]
+        arrays = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("contributions", "initial", "decay", "residual", "total")
+        }
+        kept = None if top_k is None else np.concatenate([part.rows for part in parts])
+        return Explanation(**arrays, rows=kept, evaluations=sum(p.evaluations for p in parts))
+
+    def kernel(self, A: Any, B: Any) -> np.ndarray:
+        r"""Return :math:`\sum_t \gamma_t \sum_k \langle \nabla f_k(a), \nabla f_k(b)\rangle`.
+
+        Parameters
+        ----------
+        A, B : tensors of shape (M, ...) and (M', ...)
+
+        Returns
+        -------
+        float64 array of shape (M, M')
+            The path kernel of gradient flow, symmetric and positive semidefinite.
+        """
+        found = np.zeros((len(A), len(B)))
+        for t, rate in self._checkpoints():
+            found += rate * self._tangent(A, B, self.path.theta(t))
+        return found
+
+    def tangent_kernel(self, A: Any, B: Any, at: int = -1) -> np.ndarray:
+        r"""Return :math:`\sum_k \langle \nabla f_k(a), \nabla f_k(b)\rangle` at one place.
+
+        Parameters
+        ----------
+        A, B : tensors of shape (M, ...) and (M', ...)
+        at : int
+            Which parameters: 0 before the first update, -1 after the last.
+        """
+        count = len(self.path.steps) + 1
+        check_int("at", at, minimum=-count, maximum=count - 1)
+        return self._tangent(A, B, self.path.theta(at % count))
+
+    def self_influence(self) -> np.ndarray:
+        r"""Return :math:`\sum_t \gamma_t \|\nabla l_i\|^2` for each training example, shape (N,).
+
+        High where an example speaks mostly for itself: mislabelled ones come first.
+        """
+        found = torch.zeros(len(self._replay.inputs), dtype=torch.float64)
+        for t, rate in self._checkpoints():
+            self._replay.load(self.path.theta(t))
+            for rows in torch.arange(len(found)).split(_BLOCK):
+                found[rows] += rate * gradients.squares(self._replay.gradients(rows))[:, 0].double()
+        return found.numpy()
+
+    def _each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each example."""
+        one = torch.func.vmap(lambda o, y: self.loss(o[None], y[None]))
+        return one(outputs, targets)
+
+    def _quantities(self, y: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+        def quantities(out: Tensor, rows: Tensor) -> Tensor:
+            if self.outputs == "logits":
+                return out.flatten(1) if out.ndim > 1 else out[:, None]
+            assert y is not None
+            function = self._each if self.outputs == "loss" else self.outputs
+            found = function(out, y[rows])
+            return found[:, None] if found.ndim == 1 else found
+
+        return quantities
+
+    def _explain(self, x: Tensor, y: Tensor | None, top_k: int | None) -> Explanation:
+        queries = Queries(self._replay, x, self._quantities(y), self.nodes)
+        steps = self.path.steps
+        initial = queries.values(self.path.theta(0)).double()
+        total = queries.values(self.path.theta(len(steps))).double()
+        if self.method == "exact":
+            sums = attribute(self._replay, queries, self.tol, len(self._replay.inputs))
+            found, decay = sums.contributions, sums.decay
+        else:
+            found, decay = self._approximate(queries), torch.zeros_like(initial)
+        residual = total - initial - found.sum(2) - decay
+        rows = None
+        if top_k is not None:
+            rows = found.abs().topk(top_k, dim=2).indices
+            found = found.gather(2, rows)
+        return Explanation(
+            found.numpy(), None if rows is None else rows.numpy(), initial.numpy(), decay.numpy(),
+            residual.numpy(), total.numpy(), queries.evaluations,
+        )  # fmt: skip
+
+    def _approximate(self, queries: Queries) -> Tensor:
+        """Return minus the rate times inner products of gradients, over checkpoints."""
+        replay = self._replay
+        whole = torch.arange(len(queries.inputs))
+        found = None
+        for t, rate in self._checkpoints():
+            asked = queries.gradients(self.path.theta(t), whole)
+            for rows in torch.arange(len(replay.inputs)).split(_BLOCK):
+                given = replay.gradients(rows)
+                if self.method == "projected":
+                    left = gradients.sketch(asked, self.width, t)
+                    right = gradients.sketch(given, self.width, t)[:, 0]
+                    products = left @ right.T
+                else:
+                    products = gradients.dot(asked, given)[:, :, :, 0]
+                if found is None:
+                    shape = (*products.shape[:2], len(replay.inputs))
+                    found = torch.zeros(shape, dtype=torch.float64)
+                found[:, :, rows] -= rate * products.double()
+        assert found is not None
+        return found
+
+    def _checkpoints(self) -> list[tuple[int, float]]:
+        """Return the recorded parameters that approximate methods use, and their rates."""
+        steps = self.path.steps
+        if self.method == "tangent":
+            return [(len(steps), 1.0)]
+        return [(t, step.rate[0] if step.rate else 1.0) for t, step in enumerate(steps)]
+
+    def _tangent(self, A: Any, B: Any, theta: Tensor) -> np.ndarray:
+        self._replay.load(theta)
+        quantities = self._quantities(None)
+        sides = [self._replay.examples(torch.as_tensor(x), quantities)[1] for x in (A, B)]
+        return gradients.dot(*sides).diagonal(dim1=1, dim2=3).sum(-1).double().numpy()
+
+    def _check_exact(self) -> None:
+        header = self.path.header
+        if header.every > 1:
+            raise NotImplementedError(
+                f"an exact sum needs every update, and each {header.every}th was recorded; take "
+                "method='tracin', or record with every=1"
+            )
+        for t, step in enumerate(self.path.steps):
+            if not step.known:
+                raise NotImplementedError(
+                    f"update {t + 1} is not linear in past gradients in a way that is known (SGD, "
+                    "Adam, AdamW, with schedule, decay, accumulation, clipping, Lookahead); take "
+                    "method='tracin'"
+                )
+
+
+def _path(given: Any) -> TrainingPath:
+    if isinstance(given, PathRecorder):
+        return given.path
+    if isinstance(given, TrainingPath):
+        return given
+    return StoredPath(Path(given))
