@@ -20,6 +20,8 @@ from kexue.diagnose._path_store import Batch, Step, TrainingPath
 # The recorded and the recomputed gradient may differ by rounding, as a share of their length
 _TOLERANCE = 1e-3
 _DEEPEST = 24  # halvings of an update
+_MOST = 1000  # halvings in all of one update
+_ROUNDING = 64  # units in the last place of the outputs, which no halving takes away
 
 
 @dataclass
@@ -196,6 +198,7 @@ class Queries:
         """
         whole = torch.arange(len(self.inputs))
         todo = [(whole, 0.0, 1.0, 0)]
+        spent = 0
         while todo:
             rows, begin, end, depth = todo.pop()
             length = end - begin
@@ -204,11 +207,13 @@ class Queries:
                 for point, weight in zip(self.points, self.weights, strict=True)
             ]
             halved = torch.zeros(len(rows), dtype=torch.bool)
-            if depth < _DEEPEST and math.isfinite(tolerance):
+            if depth < _DEEPEST and spent < _MOST and math.isfinite(tolerance):
                 straight = sum(w * gradients.against(g, move[None])[:, :, 0] for w, g in found)
-                ends = (self.values(theta + s * move, rows) for s in (end, begin))
-                error = next(ends) - next(ends) - straight
-                halved = error.abs().amax(1) > tolerance * length
+                before, after = (self.values(theta + s * move, rows) for s in (begin, end))
+                error = (after - before - straight).abs()
+                noise = _ROUNDING * torch.finfo(error.dtype).eps * after.abs().max()
+                halved = (error > tolerance * length + noise).any(1)
+                spent += int(halved.any())
             if not halved.any():
                 for weight, parts in found:
                     yield rows, weight, parts
