@@ -1,0 +1,1 @@
+"""Losses and rules for rare classes against their peers."""
