@@ -46,7 +46,7 @@ class Replay:
     model : torch.nn.Module
         A copy of our own, whose parameters are overwritten.
     loss : callable
-        ``loss(outputs, targets)``, (B,) of a batch of B.
+        ``loss(outputs, targets)``, the mean over a batch.
     """
 
     def __init__(
@@ -91,10 +91,17 @@ class Replay:
         return [(rows, weights * factor, parts) for rows, weights, parts in found]
 
     def gradients(self, rows: Tensor) -> list[Factor]:
-        """Return gradients of the losses of rows at the parameters that are loaded."""
+        """Return gradients of the losses of rows at the parameters that are loaded.
+
+        The mean over a batch, times its size, has as its derivative by what goes out of a layer
+        for one example that of this example's loss: no loss of a single one is computed.
+        """
         y = self.targets[rows]
-        _, found = self.examples(self.inputs[rows], lambda out, i: self.loss(out, y[i])[:, None])
-        return found
+
+        def summed(out: Tensor) -> Tensor:
+            return (self.loss(out, y) * len(rows)).reshape(1, 1)
+
+        return self.examples(self.inputs[rows], summed)[1]
 
     def _gradients(self, batch: Batch, rows: Tensor) -> list[Factor]:
         if not batch.random:
@@ -155,6 +162,8 @@ class Queries:
     inputs : tensor of shape (M, ...)
     quantities : callable
         ``quantities(outputs, rows)`` returns (B, K) of the queries with these numbers.
+    sums : callable
+        As `quantities`, or their sums (1, K), which give the same gradients.
     nodes : int
         Of the Gauss-Legendre rule on a piece.
     """
@@ -164,11 +173,11 @@ class Queries:
         replay: Replay,
         inputs: Tensor,
         quantities: Callable[[Tensor, Tensor], Tensor],
+        sums: Callable[[Tensor, Tensor], Tensor],
         nodes: int,
     ) -> None:
-        self.replay, self.inputs, self.quantities = replay, inputs, quantities
-        points, weights = np.polynomial.legendre.leggauss(nodes)
-        self.points, self.weights = (points + 1) / 2, weights / 2
+        self.replay, self.inputs, self.quantities, self.sums = replay, inputs, quantities, sums
+        self.points, self.weights = gauss(nodes)
         self.evaluations = 0
 
     def values(self, theta: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -183,10 +192,7 @@ class Queries:
         """Return the gradients of the quantities at parameters (P,)."""
         self.replay.load(theta)
         self.evaluations += len(rows)
-        _, found = self.replay.examples(
-            self.inputs[rows], lambda out, i: self.quantities(out, rows[i])
-        )
-        return found
+        return self.replay.examples(self.inputs[rows], lambda out: self.sums(out, rows))[1]
 
     def pieces(
         self, theta: Tensor, move: Tensor, tolerance: float
@@ -227,6 +233,12 @@ class Queries:
                 rest = rows[~halved]
                 for weight, parts in found:
                     yield rest, weight, _taken(parts, ~halved)
+
+
+def gauss(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points and weights of the Gauss-Legendre rule on [0, 1]."""
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    return (points + 1) / 2, weights / 2
 
 
 def attribute(replay: Replay, queries: Queries, tolerance: float, count: int) -> Sums:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from kexue.diagnose._flat import Layout
 
+_BUDGET = 1 << 22  # numbers in a temporary
+
 
 @dataclass
 class Outer:
@@ -120,13 +122,23 @@ class Lookup:
 
     def dot(self, other: Lookup) -> Tensor:
         """Return inner products, (B, K, B', K')."""
-        known, theirs = torch.unique(other.rows, return_inverse=True)
-        place = torch.searchsorted(known, self.rows).clamp_(max=len(known) - 1)
-        shared = known[place] == self.rows
-        mine = _scatter(place, self.d * shared[:, None, :, None], len(known))
-        return torch.tensordot(
-            mine.flatten(2), _scatter(theirs, other.d, len(known)).flatten(2), ([2], [2])
-        )
+        # words meet only where both examples have them: go through these meetings alone
+        theirs, order = other.rows.reshape(-1).sort()
+        mine = self.rows.reshape(-1)
+        begin = torch.searchsorted(theirs, mine)
+        counts = torch.searchsorted(theirs, mine, right=True) - begin
+        left = torch.repeat_interleave(torch.arange(len(mine)), counts)
+        first = torch.repeat_interleave(begin - (counts.cumsum(0) - counts), counts)
+        right = order[first + torch.arange(len(left))]
+        d = self.d.transpose(1, 2).flatten(0, 1)  # (B S, K, O)
+        e = other.d.transpose(1, 2).flatten(0, 1)
+        size = len(self.rows), len(other.rows)
+        out = torch.zeros(size[0] * size[1], d.shape[1], e.shape[1], dtype=d.dtype)
+        width = max(1, _BUDGET // (d.shape[1] * e.shape[1] + d[0].numel() + e[0].numel()))
+        for i, j in zip(left.split(width), right.split(width), strict=True):
+            pair = i // self.rows.shape[1] * size[1] + j // other.rows.shape[1]
+            out.index_add_(0, pair, d[i] @ e[j].transpose(1, 2))
+        return out.view(*size, *out.shape[1:]).transpose(1, 2)
 
     def squares(self) -> Tensor:
         """Return squared lengths, (B, K)."""
@@ -234,7 +246,7 @@ class ExampleGradients:
                 self.rest += [f"{path}.{name}" if path else name for name in own]
 
     def __call__(
-        self, x: Tensor, quantities: Callable[[Tensor, Tensor], Tensor]
+        self, x: Tensor, quantities: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, list[Factor]]:
         """Return quantities (B, K) of the examples, and the factors of their gradients.
 
@@ -242,19 +254,17 @@ class ExampleGradients:
         ----------
         x : tensor of shape (B, ...)
         quantities : callable
-            ``quantities(outputs, numbers)`` takes the model's output of the examples with these
-            numbers, (b,) out of 0 to B - 1, to (b, K), example by example.
+            Takes the model's output to (B, K), or to (1, K): their sums over the examples.
         """
         with self._captured() as captured:
-            found = quantities(self.model(x), torch.arange(len(x)))
-        count = found.shape[1]
-        outs = [z for _, _, z in captured]
-        derivatives = _derivatives(found, outs)
+            out = self.model(x)
+            found = quantities(out)
+        *derivatives, cotangents = _derivatives(found, [*(z for _, _, z in captured), out])
         factors: list[Factor] = []
         for (module, a, _), d in zip(captured, derivatives, strict=True):
             factors.append(_factor(module, a, d, self.layers[module]))
         if self.rest:
-            factors += self._rest(x, quantities, count)
+            factors += self._rest(x, cotangents)
         return found.detach(), _joined(factors)
 
     @contextmanager
@@ -272,20 +282,18 @@ class ExampleGradients:
             for hook in hooks:
                 hook.remove()
 
-    def _rest(
-        self, x: Tensor, quantities: Callable[[Tensor, Tensor], Tensor], count: int
-    ) -> list[Factor]:
-        """Write out gradients of what has no factors."""
+    def _rest(self, x: Tensor, cotangents: Tensor) -> list[Factor]:
+        """Write out gradients of what has no factors; cotangents are (B, K, ...)."""
         model = self.model
         everything = dict(model.named_parameters())
         chosen = {name: everything[name].detach() for name in self.rest}
 
-        def one(parameters: dict[str, Tensor], example: Tensor, i: Tensor, k: Tensor) -> Tensor:
+        def one(parameters: dict[str, Tensor], example: Tensor, cotangent: Tensor) -> Tensor:
             out = torch.func.functional_call(model, parameters, (example[None],))
-            return quantities(out, i[None])[0].index_select(0, k[None])[0]
+            return (out[0] * cotangent).sum()
 
-        each = torch.func.vmap(torch.func.grad(one), (None, 0, 0, None))
-        found = [each(chosen, x, torch.arange(len(x)), torch.tensor(k)) for k in range(count)]
+        each = torch.func.vmap(torch.func.grad(one), (None, 0, 0))
+        found = [each(chosen, x, cotangents[:, k]) for k in range(cotangents.shape[1])]
         return [
             Dense(torch.stack([g[name].detach().flatten(1) for g in found], 1), self.slices[name])
             for name in self.rest
@@ -351,8 +359,6 @@ def _numeric(padding: Any) -> bool:
 
 def _derivatives(quantities: Tensor, outs: list[Tensor]) -> list[Tensor]:
     """Return for each captured output the derivatives (B, K, *shape of an example)."""
-    if not outs:
-        return []
     count = quantities.shape[1]
     found: list[list[Tensor]] = [[] for _ in outs]
     for k in range(count):
@@ -361,7 +367,7 @@ def _derivatives(quantities: Tensor, outs: list[Tensor]) -> list[Tensor]:
         )
         for kept, part, out in zip(found, parts, outs, strict=True):
             kept.append(torch.zeros_like(out) if part is None else part)
-    return [torch.stack(parts, 1) for parts in found]
+    return [parts[0][:, None] if count == 1 else torch.stack(parts, 1) for parts in found]
 
 
 def _factor(module: nn.Module, a: Tensor, d: Tensor, own: dict[str, slice]) -> Factor:
@@ -413,12 +419,6 @@ def _joined(factors: list[Factor]) -> list[Factor]:
             rows, d = torch.cat([earlier.rows, factor.rows], 1), torch.cat([earlier.d, factor.d], 2)
             by_place[key] = Lookup(rows, d, factor.weight)
     return list(by_place.values())
-
-
-def _scatter(rows: Tensor, d: Tensor, count: int) -> Tensor:
-    """Add derivatives (B, K, S, O) to the rows (B, S) of tables (B, K, count, O)."""
-    out = torch.zeros(*d.shape[:2], count, d.shape[3], dtype=d.dtype)
-    return out.scatter_add_(2, rows[:, None, :, None].expand_as(d), d)
 
 
 def _signs(shape: tuple[int, int], generator: torch.Generator, like: Tensor) -> Tensor:

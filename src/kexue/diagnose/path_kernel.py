@@ -20,7 +20,7 @@ from kexue.diagnose._path_store import StoredPath, TrainingPath
 from kexue.diagnose.path_recorder import PathRecorder
 
 _METHODS = ("exact", "tracin", "tangent", "projected")
-_BLOCK = 256  # training rows whose gradients are held at a time
+_BLOCK = 1024  # training rows whose gradients are held at a time
 
 
 @dataclass
@@ -170,7 +170,7 @@ class PathKernel:
         own = copy.deepcopy(model).eval()
         for p in own.parameters():
             p.requires_grad_(True)
-        self._replay = Replay(own, self.path, inputs, targets, self._each)
+        self._replay = Replay(own, self.path, inputs, targets, loss)
         if method == "exact":
             self._check_exact()
 
@@ -269,13 +269,21 @@ class PathKernel:
         return quantities
 
     def _explain(self, x: Tensor, y: Tensor | None, top_k: int | None) -> Explanation:
-        queries = Queries(self._replay, x, self._quantities(y), self.nodes)
+        quantities = self._quantities(y)
+        sums = quantities
+        if self.outputs == "loss":
+
+            def sums(out: Tensor, rows: Tensor) -> Tensor:
+                assert y is not None
+                return (self.loss(out, y[rows]) * len(rows)).reshape(1, 1)
+
+        queries = Queries(self._replay, x, quantities, sums, self.nodes)
         steps = self.path.steps
         initial = queries.values(self.path.theta(0)).double()
         total = queries.values(self.path.theta(len(steps))).double()
         if self.method == "exact":
-            sums = attribute(self._replay, queries, self.tol, len(self._replay.inputs))
-            found, decay = sums.contributions, sums.decay
+            swept = attribute(self._replay, queries, self.tol, len(self._replay.inputs))
+            found, decay = swept.contributions, swept.decay
         else:
             found, decay = self._approximate(queries), torch.zeros_like(initial)
         residual = total - initial - found.sum(2) - decay
@@ -320,7 +328,10 @@ class PathKernel:
     def _tangent(self, A: Any, B: Any, theta: Tensor) -> np.ndarray:
         self._replay.load(theta)
         quantities = self._quantities(None)
-        sides = [self._replay.examples(torch.as_tensor(x), quantities)[1] for x in (A, B)]
+        sides = [
+            self._replay.examples(x, lambda out: quantities(out, torch.arange(len(out))))[1]
+            for x in map(torch.as_tensor, (A, B))
+        ]
         return gradients.dot(*sides).diagonal(dim1=1, dim2=3).sum(-1).double().numpy()
 
     def _check_exact(self) -> None:

@@ -1,0 +1,1 @@
+"""Diagnosis against its peers."""
