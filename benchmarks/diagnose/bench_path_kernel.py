@@ -148,12 +148,12 @@ def trained(
     return recorder
 
 
-def equidistant(function: Callable[[], Any]) -> Any:
-    """Call with 100 equidistant nodes in the middle of their parts in place of Gauss's."""
+def equidistant(function: Callable[[], Any], count: int = EQUIDISTANT) -> Any:
+    """Call with equidistant nodes in the middle of their parts in place of Gauss's."""
     rule = _attribution.gauss
 
     def many(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-        return (np.arange(EQUIDISTANT) + 0.5) / EQUIDISTANT, np.full(EQUIDISTANT, 1 / EQUIDISTANT)
+        return (np.arange(count) + 0.5) / count, np.full(count, 1 / count)
 
     _attribution.gauss = many
     try:
