@@ -31,7 +31,7 @@ RESULTS = HERE / "results.jsonl"
 PAGE = HERE / "RESULTS.md"
 READMES = ("README.md", "README.zh.md")
 MARKS = ("<!-- ratios -->", "<!-- /ratios -->")
-PACKAGES = ("kexue", "numpy", "numba", "scipy", "scikit-learn", "polars")
+PACKAGES = ("kexue", "numpy", "numba", "scipy", "scikit-learn", "polars", "torch")
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,14 +75,19 @@ def test_the_examples_run(name, tmp_path, monkeypatch):
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress("的的确确是的".encode()))
     (tmp_path / "news").mkdir()
     (tmp_path / "news" / "a.jsonl").write_text('{"text": "真的"}\n', encoding="utf-8")
+    normal = np.random.default_rng(0).normal(size=(60, 3))
     names = {
         "texts": texts,
         "adjacency": sparse.csr_array(np.ones((6, 6)) - np.eye(6)),
         "tokenized_documents": [text.split() for text in texts],
         "other_documents": [["a", "word"]],
+        "rows_with_holes": np.where(np.arange(180).reshape(60, 3) % 7 == 0, np.nan, normal),
+        "X": torch.from_numpy(normal),
+        "y": torch.arange(60) % 3,
+        "network": torch.nn.Linear(3, 3).double(),
     }
     examples = blocks(name, "python")
-    assert len(examples) == 7
+    assert len(examples) == 10
     with terminals([line for block in blocks(name, "") for line in block.splitlines()]):
         for example in examples:
             exec(example, names)
