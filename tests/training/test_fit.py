@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from kexue._core import InputError
+from kexue.optim import Lookahead, WeightDecay, derive
 from kexue.training import IndexedData, TrainingConfig, fit
 from kexue.training._random import random_state
 
@@ -189,6 +190,24 @@ def test_a_run_can_be_made_longer(rows, tmp_path):
     assert names == ["step-0000000024", "step-0000000025"]
 
 
+@pytest.mark.parametrize("derived", [False, True])
+def test_a_run_can_be_made_longer_with_the_same_objects(rows, tmp_path, derived):
+    def make(module):
+        base = torch.optim.Adam(module.parameters(), lr=0.1)
+        return derive(base, Lookahead(3), WeightDecay(0.1, exclude=None)) if derived else base
+
+    def train(module, optimizer, steps, workdir=None):
+        config = TrainingConfig(max_steps=steps, batch_size=8, schedule={5: 1.0, 20: 0.5})
+        fit(module, rows, cross_entropy, config, optimizer=optimizer, workdir=workdir)
+
+    module, other = linear(), linear()
+    optimizer = make(module)
+    train(module, optimizer, 7, tmp_path)
+    train(module, optimizer, 15, tmp_path)
+    train(other, make(other), 15)
+    assert torch.equal(parameters(module), parameters(other))
+
+
 def test_the_random_numbers_of_the_caller_are_left_alone(rows):
     before = random_state()
     module = torch.nn.Sequential(torch.nn.Dropout(0.5), linear())
@@ -356,6 +375,10 @@ def test_tied_weights_are_kept_once(tmp_path, rows):
         (
             {"optimizer": lambda p: torch.optim.AdamW(p, weight_decay=0.5)},
             "optimizer group 0, weight_decay was 0.01 and is 0.5",
+        ),
+        (
+            {"optimizer": lambda p: derive(torch.optim.AdamW(p), Lookahead(3))},
+            r"Derived of torch.*Lookahead\(k=3",
         ),
         ({"rows": 40}, "rows was 50 and is 40"),
         ({"module": torch.nn.Linear(4, 2, bias=False)}, "other parameters than .*: bias"),

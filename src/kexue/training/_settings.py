@@ -15,10 +15,13 @@ def settings(
     config: TrainingConfig, optimizer: torch.optim.Optimizer, rows: int, processes: int
 ) -> dict[str, Any]:
     """Return all that decides the bits of a run, apart from the model and the data themselves."""
-    groups = [
-        {name: value for name, value in group.items() if _is_plain(value)}
-        for group in optimizer.param_groups
-    ]
+    groups = []
+    for group in optimizer.param_groups:
+        # what else lies in a group changes on the way
+        found = {name: group[name] for name in optimizer.defaults if _is_plain(group.get(name))}
+        if "lr" in found:
+            found["lr"] = group.get("initial_lr", found["lr"])
+        groups.append(found)
     return {
         **config.decisive(),
         "rows": rows,
@@ -49,4 +52,8 @@ def _is_plain(value: Any) -> bool:
 
 def _name(optimizer: torch.optim.Optimizer) -> str:
     kind = type(optimizer)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if not hasattr(optimizer, "base"):
+        return name
+    addons = "".join(repr(optimizer).splitlines()[1:])  # the first line counts updates
+    return f"{name} of {_name(optimizer.base)}:{addons}"
