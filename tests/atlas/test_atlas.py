@@ -485,6 +485,7 @@ def test_english(data):
         (lambda: Atlas().fit(["abc", "def"]), InputError, "nothing repeats: no two neighbouring"),
         (lambda: Atlas().fit([]), InputError, "all documents are empty"),
         (lambda: Atlas().fit(Path("absent.txt")), FileNotFoundError, "absent.txt"),
+        (lambda: Atlas(layout="no").fit(POEM), TypeError, "layout must be True or False, got 'no'"),
         (lambda: Atlas(vectors="glove").fit(POEM), InputError, "vectors must be one of 'ppmi'"),
         (lambda: Atlas(min_count=0).fit(POEM), InputError, "min_count must be an int >= 1, got 0"),
         (

@@ -502,5 +502,8 @@ class Atlas(BaseEstimator):
         check_int("min_count", self.min_count, minimum=1)
         check_choice("vectors", self.vectors, ("ppmi", "jose"))
         check_int("n_components", self.n_components, minimum=1)
+        for name in ("layout", "succession"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         parse_memory(self.memory)
         check_executor(self.executor)

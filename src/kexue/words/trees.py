@@ -15,13 +15,14 @@ from kexue.words.templates import spell_template
 
 # Pixels of the picture
 FONT, BLANK, LEVEL, MARGIN = 16, 14, 22, 16
-# A style in a picture inside a page is a style of the page: hence the class
+# A style in a picture inside a page is a style of the page: hence the class. Colours are those of
+# `_core/page.css` that are dark, or light, enough for thin lines
 STYLE = """
 .kexue-tree { color-scheme: light dark; --paper: #fdfcf9; --ink: #1d1b18; --soft: #b9b2a4;
-  --c0: #1f5fa8; --c1: #b06a00; --c2: #0e8a6a; --c3: #c9502b; --c4: #7a3b8f; }
+  --c0: #1f61b1; --c1: #bd8156; --c2: #008565; --c3: #c5502e; --c4: #834085; }
 @media (prefers-color-scheme: dark) { .kexue-tree {
   --paper: #171613; --ink: #efebe2; --soft: #5d574d;
-  --c0: #5f9fe8; --c1: #f2b44a; --c2: #35b48f; --c3: #ef7a52; --c4: #b98ad0; } }
+  --c0: #5c9cca; --c1: #f0af45; --c2: #3cc29e; --c3: #f36f44; --c4: #d7da8b; } }
 .kexue-tree rect { fill: var(--paper); }
 .kexue-tree text { fill: var(--ink); text-anchor: middle;
   font: 16px "Noto Sans", "Liberation Sans", "PingFang SC", "Microsoft YaHei",
