@@ -15,7 +15,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast, send_to_device
 
 from kexue._core import InputError
-from kexue.optim import piecewise_linear
+from kexue.optim import Derived, piecewise_linear
 from kexue.training import checkpoints as files
 from kexue.training._gradients import GradientSum
 from kexue.training._interrupts import interrupts
@@ -60,8 +60,10 @@ class Run:
             nullcontext() if dtype is None else torch.autocast(process.device.type, dtype)
         )
         self.gradients = GradientSum(self.parameters, process, config.accumulate == 1, self.scaler)
-        # an accumulating optimizer weighs what it is handed, too
-        self.weighs = hasattr(optimizer, "will_step")
+        # a derived optimizer weighs what it is handed, and need not look for other processes
+        self.weighs = isinstance(optimizer, Derived)
+        if isinstance(optimizer, Derived):
+            optimizer.reduced = True
         self.result = TrainingResult()
         self.total = config.steps(data.n)
         self.window = [0.0, 0.0]  # sums of loss and weight since the last row of the history
@@ -208,7 +210,7 @@ class Run:
 
     def _flush(self) -> None:
         """Bring parameters up to date that a lazy optimizer leaves behind."""
-        if hasattr(self.optimizer, "flush"):
+        if isinstance(self.optimizer, Derived):
             self.optimizer.flush()
 
     def _checkpoint(self) -> None:
@@ -274,7 +276,7 @@ class Run:
         if self.result.steps > written:
             self._checkpoint()
         # after it, so that a longer run can go on as if it had never ended here
-        if hasattr(self.optimizer, "finish_window"):
+        if isinstance(self.optimizer, Derived):
             self.optimizer.finish_window()
         self._flush()
 
