@@ -557,6 +557,142 @@ def test_explains_losses_and_functions():
         assert gap(found) < 1e-10
 
 
+# What the factors must not miss
+
+
+def jacobian_of_losses(model, X, y):
+    """Return the gradient of each row's loss by the parameters, (N, P)."""
+    rows = []
+    for x, target in zip(X, y, strict=True):
+        loss = F.cross_entropy(model(x[None]), target[None])
+        found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        zeros = (torch.zeros_like(p) for p in model.parameters())
+        parts = (z if g is None else g for g, z in zip(found, zeros, strict=True))
+        rows.append(torch.cat([part.reshape(-1) for part in parts]))
+    return torch.stack(rows)
+
+
+class Tied(torch.nn.Module):
+    """A table used twice, the second time outside of its layer; places of its own axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.places = torch.nn.Embedding(9, 4), torch.nn.Embedding(5, 4)
+
+    def forward(self, tokens):
+        h = self.table(tokens) + self.places(torch.arange(5))
+        return torch.tanh(h).mean(1) @ self.table.weight.T
+
+
+class Hooked(torch.nn.Module):
+    """An activation in place, an input by its name, a hook that changes the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(5, 6), torch.nn.Linear(6, 3)
+        self.act = torch.nn.LeakyReLU(0.3, inplace=True)
+        self.b.register_forward_hook(lambda module, given, out: out * 2)
+
+    def forward(self, x):
+        return self.b(input=self.act(self.a(x)))
+
+
+@pytest.mark.parametrize("kind", [Sentences, Tied, Hooked, mlp])
+def test_scores_are_those_of_single_gradients_under_a_schedule(kind):
+    torch.manual_seed(0)
+    X, y = rows_of(12)
+    if kind in (Sentences, Tied):
+        X = torch.randint(0, 9, (12, 9 if kind is Sentences else 5))
+        y = y % 2
+    model = kind().double()
+    optimizer = derive(torch.optim.SGD(model.parameters(), lr=0.1), PiecewiseLinear({1: 1, 4: 0.1}))
+    with PathRecorder(model, optimizer) as recorder:
+        for step in range(4):
+            rows = torch.arange(step, step + 5)
+            recorder.batch(rows, X[rows], y[rows])
+            F.cross_entropy(model(X[rows]), y[rows]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    kernel = PathKernel(model, F.cross_entropy, recorder, (X, y), method="tracin", outputs="loss")
+    expected = torch.zeros(12, 12, dtype=torch.float64)
+    again = copy.deepcopy(model)
+    for t, rate in enumerate((0.1, 0.07, 0.04, 0.01)):
+        recorder.layout.load(again, recorder.path.theta(t))
+        found = jacobian_of_losses(again, X, y)
+        expected += rate * found @ found.T
+    np.testing.assert_allclose(kernel.self_influence(), expected.diagonal(), rtol=1e-8)
+    found = kernel.explain(X, y).contributions[:, 0]
+    np.testing.assert_allclose(-found, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_groups_have_rates_of_their_own(every, tmp_path):
+    X, y = rows_of(12)
+    model = mlp()
+    weights = [p for p in model.parameters() if p.ndim == 2]
+    biases = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": weights}, {"params": biases, "lr": 0.7}]
+    recorder = train(
+        model, lambda _: torch.optim.Adam(groups, lr=0.01), (X, y), steps=4, every=every,
+        store=tmp_path,
+    )  # fmt: skip
+    kernel = PathKernel(model, F.cross_entropy, tmp_path, (X, y), method="tracin")
+    assert len(kernel.path.steps) == 4 // every
+    rates = recorder.layout.spread(
+        [0.01 if len(shape) == 2 else 0.7 for shape in recorder.layout.shapes], torch.float64
+    )
+    expected = torch.zeros(12, dtype=torch.float64)
+    again = copy.deepcopy(model)
+    for t in range(4 // every):
+        recorder.layout.load(again, recorder.path.theta(t))
+        expected += jacobian_of_losses(again, X, y).square() @ rates
+    np.testing.assert_allclose(kernel.self_influence(), expected, rtol=1e-10)
+
+
+def test_groups_and_frozen_weights_in_the_exact_sum():
+    data = rows_of()
+    model = mlp()
+    model[0].weight.requires_grad_(False)
+    groups = [{"params": [model[0].bias, model[2].weight]}, {"params": [model[2].bias], "lr": 0.9}]
+    recorder = train(model, lambda _: torch.optim.SGD(groups, lr=0.1), data)
+    found = PathKernel(model, F.cross_entropy, recorder, data, nodes=4).explain(data[0][:3])
+    assert gap(found) < 1e-10
+
+
+def test_examples_that_mix_are_refused():
+    class Mixing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Linear(5, 3)
+
+        def forward(self, x):
+            out = self.a(x)
+            return out - out.mean(0)
+
+    data = rows_of()
+    model = Mixing().double()
+    recorder = train(model, OPTIMIZERS["sgd"], data, steps=2)
+    with pytest.raises(InputError, match="no gradients of single examples"):
+        PathKernel(model, F.cross_entropy, recorder, data)
+
+
+def test_small_moves_in_single_precision_are_known():
+    X, y = rows_of()
+    model = mlp().float()
+    recorder = train(model, lambda p: torch.optim.AdamW(p, lr=1e-6), (X.float(), y), steps=30)
+    assert all(step.known for step in recorder.path.steps)
+
+
+def test_a_momentum_from_before_the_path_is_noticed():
+    data = rows_of()
+    model = mlp()
+    optimizer = OPTIMIZERS["momentum"](model.parameters())
+    train(model, lambda _: optimizer, data, steps=3)
+    later = train(model, lambda _: optimizer, data, steps=3)
+    with pytest.raises(NotImplementedError, match="update 1 is not linear"):
+        PathKernel(model, F.cross_entropy, later, data)
+
+
 # Bad inputs
 
 
@@ -605,7 +741,7 @@ def test_what_is_not_linear_in_past_gradients_is_refused(make):
         ({"options": {"method": "magic"}}, InputError, "method must be one of"),
         ({"options": {"outputs": "probabilities"}}, InputError, "outputs must be one of"),
         ({"options": {"outputs": "loss"}}, InputError, "needs the targets"),
-        ({"every": 2}, NotImplementedError, "each 2th was recorded"),
+        ({"every": 2}, NotImplementedError, "only one in 2 was recorded"),
         ({"queries": slice(0)}, InputError, "at least one query"),
     ],
 )

@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from kexue.optim import (
     Accumulate,
+    ExponentiatedGradient,
     LayerAdaptation,
     Lazy,
     Lookahead,
@@ -395,3 +396,26 @@ def test_what_needs_the_tuner():
             use()
     with pytest.raises(ValueError, match="no StepSizeTuner fits it"):
         derive(torch.optim.LBFGS(params), StepSizeTuner())
+
+
+def test_gains_of_tiny_gradients_are_those_of_larger_ones():
+    found = []
+    for size in (1.0, 1e-22):
+        p = torch.nn.Parameter(torch.ones(3))
+        optimizer = derive(torch.optim.SGD([p], lr=0.1), StepSizeTuner(gain_rate=0.1))
+        for _ in range(4):
+            p.grad = torch.tensor([1.0, -1.0, 0.0]) * size
+            optimizer.step()
+        assert bool(torch.isfinite(p).all())
+        found.append(optimizer.gains(p))
+    torch.testing.assert_close(*found)
+
+
+def test_an_exponentiated_base_stays_in_its_domain():
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = derive(ExponentiatedGradient([p], lr=0.1), StepSizeTuner(rate=0.5))
+    for _ in range(40):
+        p.grad = torch.tensor([1.0, -1.0])
+        optimizer.step()
+    assert optimizer.scale > 10
+    assert bool((p > 0).all())

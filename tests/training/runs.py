@@ -121,9 +121,7 @@ def share(folder):
     process = PartialState(cpu=True)
     module = model(seed=process.process_index)  # the first one's is everybody's
     config = TrainingConfig(epochs=3, batch_size=16, accumulate=2, schedule={5: 1.0}, lr=0.01)
-    result = fit(
-        module, rows(), weighted_loss, config, optimizer=derived, workdir=folder / "work"
-    )
+    result = fit(module, rows(), weighted_loss, config, optimizer=derived, workdir=folder / "work")
     rank = process.process_index
     save_file(module.state_dict(), folder / f"{process.num_processes}-{rank}.safetensors")
     told = {"reduces": reduces, "steps": result.steps, "history": result.history}

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from kexue._core import InputError
-from kexue.optim import Lookahead, WeightDecay, derive
+from kexue.optim import Lazy, Lookahead, WeightDecay, derive
 from kexue.training import IndexedData, TrainingConfig, fit
 from kexue.training._random import random_state
 
@@ -258,6 +258,69 @@ def test_half_precision_learns_and_leaves_parameters_whole(rows, precision, tmp_
     assert result.history["loss"][-1] < 0.2
 
 
+def test_gradients_from_before_are_not_taken_in(rows):
+    module, clean = linear(), linear()
+    config = TrainingConfig(max_steps=2)
+    cross_entropy(module, rows).backward()
+    fit(module, rows, cross_entropy, config, optimizer=torch.optim.SGD([module.weight], lr=1.0))
+    fit(clean, rows, cross_entropy, config, optimizer=torch.optim.SGD([clean.weight], lr=1.0))
+    assert torch.equal(parameters(module), parameters(clean))
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_lazy_rows_are_up_to_date_where_they_are_looked_at():
+    tokens = torch.arange(20)
+
+    def loss(module, batch):
+        return module(batch).square().mean()
+
+    seen = []
+    tables = []
+    for lazy in (False, True):
+        torch.manual_seed(0)
+        table = torch.nn.Embedding(20, 3, sparse=lazy).double()
+        base = torch.optim.Adam(table.parameters(), lr=0.1)
+        optimizer = derive(base, Lazy([table], "deferred")) if lazy else base
+        config = TrainingConfig(max_steps=7, batch_size=4, eval_every=3)
+        result = fit(
+            table, tokens, loss, config, optimizer=optimizer,
+            evaluate=lambda m: m.weight.square().sum(),
+        )  # fmt: skip
+        seen.append(result.evaluations["value"])
+        tables.append(table.weight.detach())
+    np.testing.assert_allclose(*seen, rtol=1e-6)
+    torch.testing.assert_close(*tables, rtol=0, atol=1e-6)
+
+
+def test_half_precision_goes_on_to_the_same_bits(rows, tmp_path):
+    def train(steps, workdir):
+        module = linear()
+        config = TrainingConfig(max_steps=steps, batch_size=10, precision="fp16", log_every=1)
+        result = fit(module, rows, cross_entropy, config, workdir=workdir)
+        return parameters(module), result.history["loss"]
+
+    train(4, tmp_path)
+    (once, losses), (again, more) = train(12, None), train(12, tmp_path)
+    assert torch.equal(once, again)
+    assert losses == more
+
+
+def test_a_best_that_is_nan_gives_way(rows):
+    values = iter([math.nan, 3.0, 3.0, 1.0])
+    config = TrainingConfig(max_steps=4, eval_every=1)
+    result = fit(linear(), rows, cross_entropy, config, evaluate=lambda m: next(values))
+    assert (result.best["step"], result.best["value"]) == (4, 1.0)
+
+
+def test_layers_in_evaluation_mode_stay_so(rows):
+    module = torch.nn.Sequential(torch.nn.BatchNorm1d(4), linear())
+    module[0].eval()
+    fit(module, rows, cross_entropy, TrainingConfig(max_steps=3), evaluate=lambda m: 0.0)
+    assert module[0].running_mean.tolist() == [0] * 4
+    assert not module[0].training
+    assert module.training
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update(rows, tmp_path):
     module = linear()
     before = []
@@ -384,15 +447,18 @@ def test_tied_weights_are_kept_once(tmp_path, rows):
         ({"module": torch.nn.Linear(4, 2, bias=False)}, "other parameters than .*: bias"),
         ({"module": torch.nn.Linear(4, 3)}, "other parameters than .*: bias, weight"),
         ({"resume": False}, "holds checkpoints of another run"),
-        ({"damage": True}, "no checkpoint that can be read"),
+        ({"damage": "state.safetensors"}, "no checkpoint that can be read"),
+        ({"damage": "model.safetensors"}, "no checkpoint that can be read"),
+        ({"damage": "state.json"}, "no checkpoint that can be read"),
+        ({"module": torch.nn.Linear(4, 2).double()}, "other parameters than .*: bias, weight"),
     ],
 )
 def test_a_checkpoint_of_another_configuration_is_refused(rows, tmp_path, change, message):
     change = dict(change)
     fit(linear(), rows, cross_entropy, TrainingConfig(max_steps=4, batch_size=8), workdir=tmp_path)
     n = change.pop("rows", 50)
-    if change.pop("damage", False):
-        file = tmp_path / "step-0000000004" / "state.safetensors"
+    if "damage" in change:
+        file = tmp_path / "step-0000000004" / change.pop("damage")
         file.write_bytes(file.read_bytes()[:-5])
     options = {name: change.pop(name) for name in ("optimizer", "resume") if name in change}
     module = change.pop("module", linear())
@@ -406,6 +472,18 @@ def test_a_checkpoint_of_another_configuration_is_refused(rows, tmp_path, change
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda r: fit(3, r, cross_entropy, ONE), TypeError, "module must be a torch.nn.Module"),
+        (lambda r: fit(linear(), r, None, ONE), TypeError, "loss must be callable, got None"),
+        (
+            lambda r: fit(linear(), r, cross_entropy, ONE, evaluate=5),
+            TypeError,
+            "evaluate must be callable",
+        ),
+        (
+            lambda r: fit(linear(), r, cross_entropy, ONE, callbacks=[3]),
+            TypeError,
+            "callbacks must be callable",
+        ),
         (lambda r: fit(torch.nn.ReLU(), r, cross_entropy, ONE), InputError, "require a gradient"),
         (lambda r: fit(linear(), (r[0][:0], r[1][:0]), cross_entropy, ONE), InputError, "one row"),
         (lambda r: fit(linear(), (r[0], r[1][:9]), cross_entropy, ONE), InputError, "same number"),

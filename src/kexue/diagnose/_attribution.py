@@ -61,7 +61,13 @@ class Replay:
         self.loss = loss
         self.layout = path.header.layout
         self.examples = ExampleGradients(model, self.layout)
-        self.dtype = next(model.parameters()).dtype
+        by_name = dict(model.named_parameters())
+        self.dtype = torch.float32
+        for name in self.layout.names:
+            self.dtype = torch.promote_types(self.dtype, by_name[name].dtype)
+        if len(inputs):
+            self.load(path.theta(0))
+            self.examples.verify(inputs)
         generator = torch.Generator().manual_seed(len(self.layout))
         self._mark = torch.randn(len(self.layout), dtype=torch.float64, generator=generator)
         self._factors: dict[int, float] = {}

@@ -16,9 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kexue._core import InputError
 from kexue.diagnose._flat import Layout
 
 _BUDGET = 1 << 22  # numbers in a temporary
+_MIXED = (
+    "the model has no gradients of single examples that can be computed: {}. The first axis of its "
+    "input and output must be that of the examples, which must not mix"
+)
 
 
 @dataclass
@@ -267,14 +272,84 @@ class ExampleGradients:
             factors += self._rest(x, cotangents)
         return found.detach(), _joined(factors)
 
+    def verify(self, x: Tensor) -> None:
+        """Check that examples have gradients of their own and that factors give them.
+
+        A layer whose factors do not, because its weight is used elsewhere too or because its first
+        axis is not that of the examples, is given to `torch.func` instead.
+
+        Raises
+        ------
+        InputError
+            If the gradients of single examples cannot be had: where examples mix.
+        """
+        x = x[: min(len(x), 3)]
+        parameters = [dict(self.model.named_parameters())[name] for name in self.layout.names]
+        with torch.no_grad():
+            width = self.model(x[:1]).numel()
+            together = self.model(x).reshape(-1, width)
+            alone = torch.cat([self.model(row[None]).reshape(1, width) for row in x])
+        if len(together) != len(x) or not torch.allclose(together, alone, rtol=1e-3, atol=1e-5):
+            raise InputError(_MIXED.format("outputs differ for an example alone and among others"))
+        generator = torch.Generator().manual_seed(width)
+        mark = torch.randn(width, generator=generator).to(parameters[0].dtype)
+
+        def quantity(out: Tensor) -> Tensor:
+            return out.reshape(-1, width) @ mark[:, None]
+
+        single = []
+        for i in range(len(x)):
+            found = torch.autograd.grad(
+                quantity(self.model(x[i : i + 1])).sum(), parameters, allow_unused=True
+            )
+            single.append(self.layout.gather(found, parameters[0].dtype))
+        expected = torch.stack(single)
+        tolerance = 100 * torch.finfo(expected.dtype).eps ** 0.75 * expected.norm(dim=1)
+        reason = ""
+        for _ in range(3):
+            try:
+                together = written(self(x, quantity)[1], len(self.layout))[:, 0]
+            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                self._give_up(list(self.layers))
+                continue
+            off = {
+                name: bool(((together - expected)[:, place].norm(dim=1) > tolerance).any())
+                for name, place in self.slices.items()
+            }
+            bad = [name for name, wrong in off.items() if wrong]
+            if not bad:
+                return
+            reason = f"that of {bad[0]} depends on the other examples of a batch"
+            layers = [m for m, own in self.layers.items() if any(off[n] for n in self._names(own))]
+            self._give_up(layers)
+        raise InputError(_MIXED.format(reason))
+
+    def _names(self, own: dict[str, slice]) -> list[str]:
+        by_begin = {place.start: name for name, place in self.slices.items()}
+        return [by_begin[place.start] for place in own.values()]
+
+    def _give_up(self, layers: list[nn.Module]) -> None:
+        """Let `torch.func` take the gradients of some layers."""
+        for layer in layers:
+            self.rest += self._names(self.layers.pop(layer))
+
     @contextmanager
     def _captured(self) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]]]:
         captured: list[tuple[nn.Module, Tensor, Tensor]] = []
 
-        def note(module: nn.Module, arguments: tuple[Any, ...], out: Tensor) -> None:
-            captured.append((module, arguments[0].detach(), out))
+        def note(
+            module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], out: Tensor
+        ) -> Tensor:
+            given = arguments[0] if arguments else next(iter(named.values()))
+            captured.append((module, given.detach(), out))
+            return out.clone()  # what comes after may change it in place
 
-        hooks = [module.register_forward_hook(note) for module in self.layers]
+        # before hooks of the user's, which may replace the output
+        hooks = [
+            module.register_forward_hook(note, prepend=True, with_kwargs=True)
+            for module in self.layers
+        ]
         try:
             with torch.enable_grad():
                 yield captured

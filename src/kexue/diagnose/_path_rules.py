@@ -56,10 +56,14 @@ class Rule:
         gradient: Tensor,
         before: Tensor,
         moved: Tensor,
+        first: bool,
     ) -> Tensor | None:
         """Fill in `step`; return D up to the rate, where entries differ."""
         groups = self._groups
         adaptive = isinstance(base, Adam)
+        scale = self._scale(base, parameters, layout) if adaptive else None
+        if first and self._momentum:
+            return scale  # it remembers gradients from before the path
         step.decay, step.coupled, step.rate = [], [], []
         for group, share in zip(groups, shrunk, strict=True):
             lr, decay = float(group["lr"]), float(group["weight_decay"])
@@ -69,9 +73,8 @@ class Rule:
             step.rate.append(lr)
         terms = [_terms(base, group, self._first) for group in groups]
         if any(term != terms[0] for term in terms):
-            return None  # parameters with a momentum each; not of the form
+            return scale  # parameters with a momentum each; not of the form
         step.momentum, step.intake, step.through, step.direct = terms[0]
-        scale = self._scale(base, parameters, layout) if adaptive else None
         rate = layout.spread(step.rate, torch.float64)
         divided = rate if scale is None else rate * scale
         buffer = self._buffer(base, parameters, layout)
@@ -83,7 +86,8 @@ class Rule:
         expected = -divided * (step.through * buffer + step.direct * full)
         expected = expected - layout.spread(step.decay, torch.float64) * before
         move = moved - before
-        follows = (move - expected).norm() <= _TOLERANCE * move.norm() + 1e-12 * before.norm()
+        rounding = 4 * torch.finfo(parameters[0].dtype).eps * before.norm()
+        follows = (move - expected).norm() <= _TOLERANCE * move.norm() + rounding
         told = step.momentum * self._momentum + step.intake * (full @ mark).item()
         size = buffer.norm().item() + abs(told)
         linear = abs((buffer @ mark).item() - told) <= _TOLERANCE * size

@@ -94,11 +94,12 @@ class Header:
     @classmethod
     def from_json(cls, text: str) -> Header:
         """Undo `to_json`."""
-        found = json.loads(text)
-        if found.get("format") != _FORMAT:
-            raise InputError(
-                f"a path must be of the format {_FORMAT!r}, got {found.get('format')!r}"
-            )
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"path.json cannot be read: {error}") from None
+        if not isinstance(found, dict) or found.get("format") != _FORMAT:
+            raise InputError(f"a path must be of the format {_FORMAT!r}, got {text[:60]!r}")
         layout = found["layout"]
         return cls(
             Layout(
@@ -223,4 +224,7 @@ class StoredPath(TrainingPath):
         with open(self.folder / name, "rb") as file:
             file.seek(row * self._width)
             content = bytearray(file.read(self._width))
-        return torch.frombuffer(content, dtype=self.header.dtype)
+        found = torch.frombuffer(content, dtype=self.header.dtype)
+        if not bool(torch.isfinite(found).all()):
+            raise InputError(f"{self.folder / name} is damaged: row {row} is not finite")
+        return found

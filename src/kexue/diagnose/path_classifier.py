@@ -114,14 +114,15 @@ class PathKernelClassifier(ClassifierMixin, BaseEstimator):
         recorder = PathRecorder(module, optimizer)
 
         def loss(network: torch.nn.Module, numbers: torch.Tensor) -> torch.Tensor:
+            device, numbers = numbers.device, numbers.cpu()
             x, target = self._inputs[numbers], self._targets[numbers]
             recorder.batch(numbers, x, target)
-            return torch.nn.functional.cross_entropy(network(x), target)
+            return torch.nn.functional.cross_entropy(network(x.to(device)), target.to(device))
 
         with recorder:
             data = IndexedData(len(rows), torch.from_numpy)
             train(module, data, loss, config, optimizer=optimizer)
-        self.module_ = module.eval()
+        self.module_ = module.cpu().eval()
         self.path_ = recorder.path
         return self
 

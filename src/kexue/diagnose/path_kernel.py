@@ -159,20 +159,23 @@ class PathKernel:
             check_choice("outputs", outputs, ("logits", "loss"))
         self.outputs = outputs
         self.loss = loss
+        self._additive: bool | None = None
         self.path = _path(path)
-        if not self.path.started:
-            raise InputError("the path has no parameters yet; record before explaining")
+        if not self.path.started or not self.path.steps:
+            raise InputError("the path has no updates yet; record before explaining")
         inputs, targets = (torch.as_tensor(part) for part in data)
         if len(inputs) != len(targets):
             raise InputError(
                 f"data must be inputs and targets of one length, got {len(inputs)}, {len(targets)}"
             )
-        own = copy.deepcopy(model).eval()
+        own = copy.deepcopy(getattr(model, "_orig_mod", model)).cpu().eval()
         for p in own.parameters():
             p.requires_grad_(True)
         self._replay = Replay(own, self.path, inputs, targets, loss)
         if method == "exact":
             self._check_exact()
+        elif method == "projected" and any(len(set(s.rate)) > 1 for s in self.path.steps):
+            raise InputError("method='projected' needs one rate for all parameters; take 'tracin'")
 
     def explain(self, x: Any, y: Any = None, top_k: int | None = None) -> Explanation:
         """Take predictions apart.
@@ -193,6 +196,8 @@ class PathKernel:
         if len(x) == 0:
             raise InputError("x must have at least one query, got none")
         y = None if y is None else torch.as_tensor(y)
+        if y is not None and len(y) != len(x):
+            raise InputError(f"y must be as long as x, {len(x)}, got {len(y)}")
         if self.outputs != "logits" and y is None:
             raise InputError(f"outputs={self.outputs!r} needs the targets y of the queries")
         if top_k is not None:
@@ -222,9 +227,10 @@ class PathKernel:
         float64 array of shape (M, M')
             The path kernel of gradient flow, symmetric and positive semidefinite.
         """
+        self._needs_logits("kernel")
         found = np.zeros((len(A), len(B)))
-        for t, rate in self._checkpoints():
-            found += rate * self._tangent(A, B, self.path.theta(t))
+        for t, rates in self._checkpoints():
+            found += self._tangent(A, B, self.path.theta(t), rates)
         return found
 
     def tangent_kernel(self, A: Any, B: Any, at: int = -1) -> np.ndarray:
@@ -236,9 +242,10 @@ class PathKernel:
         at : int
             Which parameters: 0 before the first update, -1 after the last.
         """
+        self._needs_logits("tangent_kernel")
         count = len(self.path.steps) + 1
         check_int("at", at, minimum=-count, maximum=count - 1)
-        return self._tangent(A, B, self.path.theta(at % count))
+        return self._tangent(A, B, self.path.theta(at % count), [1.0])
 
     def self_influence(self) -> np.ndarray:
         r"""Return :math:`\sum_t \gamma_t \|\nabla l_i\|^2` for each training example, shape (N,).
@@ -246,11 +253,53 @@ class PathKernel:
         High where an example speaks mostly for itself: mislabelled ones come first.
         """
         found = torch.zeros(len(self._replay.inputs), dtype=torch.float64)
-        for t, rate in self._checkpoints():
+        for t, rates in self._checkpoints():
             self._replay.load(self.path.theta(t))
-            for rows in torch.arange(len(found)).split(_BLOCK):
-                found[rows] += rate * gradients.squares(self._replay.gradients(rows))[:, 0].double()
+            for rows in torch.arange(len(found)).split(self._block(rates)):
+                factors = self._given(rows)
+                if len(set(rates)) == 1:
+                    squared = rates[0] * gradients.squares(factors)[:, 0]
+                else:
+                    squared = self._written(factors)[:, 0].square() @ self._spread(rates)
+                found[rows] += squared.double()
         return found.numpy()
+
+    def _needs_logits(self, name: str) -> None:
+        if self.outputs != "logits":
+            raise InputError(f"{name}() is of the outputs themselves: it needs outputs='logits'")
+
+    def _given(self, rows: Tensor) -> list[Any]:
+        """Return gradients of the loss of each training row at the parameters that are loaded."""
+        inputs, y = self._replay.inputs[rows], self._replay.targets[rows]
+        return self._replay.examples(inputs, lambda out: self._sum(out, y))[1]
+
+    def _sum(self, out: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of the losses of single examples, (1, 1)."""
+        if self._additive is None:
+            # known then, and cheaper: the mean over a batch as the mean of its losses
+            with torch.no_grad():
+                each, whole = self._each(out, y).mean(), self.loss(out, y)
+            self._additive = len(y) > 1 and bool(torch.isclose(each, whole, rtol=1e-5))
+        summed = self.loss(out, y) * len(y) if self._additive else self._each(out, y).sum()
+        return summed.reshape(1, 1)
+
+    def _block(self, rates: list[float]) -> int:
+        """Return how many gradients are held at a time, which are written out for many rates."""
+        return _BLOCK if len(set(rates)) == 1 else 64
+
+    def _written(self, factors: list[Any]) -> Tensor:
+        return gradients.written(factors, len(self.path.header.layout))
+
+    def _spread(self, rates: list[float]) -> Tensor:
+        return self.path.header.layout.spread(rates, self._replay.dtype)
+
+    def _dot(self, left: list[Any], right: list[Any], rates: list[float]) -> Tensor:
+        """Return inner products, each parameter's part times its rate, (B, K, B', K')."""
+        if len(set(rates)) == 1:
+            return rates[0] * gradients.dot(left, right)
+        scaled = self._written(right) * self._spread(rates)
+        found = gradients.against(left, scaled.flatten(0, 1))
+        return found.view(*found.shape[:2], *scaled.shape[:2])
 
     def _each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example."""
@@ -260,7 +309,7 @@ class PathKernel:
     def _quantities(self, y: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
         def quantities(out: Tensor, rows: Tensor) -> Tensor:
             if self.outputs == "logits":
-                return out.flatten(1) if out.ndim > 1 else out[:, None]
+                return out.reshape(len(rows), -1)
             assert y is not None
             function = self._each if self.outputs == "loss" else self.outputs
             found = function(out, y[rows])
@@ -275,7 +324,7 @@ class PathKernel:
 
             def sums(out: Tensor, rows: Tensor) -> Tensor:
                 assert y is not None
-                return (self.loss(out, y[rows]) * len(rows)).reshape(1, 1)
+                return self._sum(out, y[rows])
 
         queries = Queries(self._replay, x, quantities, sums, self.nodes)
         steps = self.path.steps
@@ -300,46 +349,43 @@ class PathKernel:
         """Return minus the rate times inner products of gradients, over checkpoints."""
         replay = self._replay
         whole = torch.arange(len(queries.inputs))
-        found = None
-        for t, rate in self._checkpoints():
+        found = torch.zeros(
+            *queries.values(self.path.theta(0)).shape, len(replay.inputs), dtype=torch.float64
+        )
+        for t, rates in self._checkpoints():
             asked = queries.gradients(self.path.theta(t), whole)
-            for rows in torch.arange(len(replay.inputs)).split(_BLOCK):
-                given = replay.gradients(rows)
+            for rows in torch.arange(len(replay.inputs)).split(self._block(rates)):
+                given = self._given(rows)
                 if self.method == "projected":
                     left = gradients.sketch(asked, self.width, t)
                     right = gradients.sketch(given, self.width, t)[:, 0]
-                    products = left @ right.T
+                    products = rates[0] * (left @ right.T)
                 else:
-                    products = gradients.dot(asked, given)[:, :, :, 0]
-                if found is None:
-                    shape = (*products.shape[:2], len(replay.inputs))
-                    found = torch.zeros(shape, dtype=torch.float64)
-                found[:, :, rows] -= rate * products.double()
-        assert found is not None
+                    products = self._dot(asked, given, rates)[:, :, :, 0]
+                found[:, :, rows] -= products.double()
         return found
 
-    def _checkpoints(self) -> list[tuple[int, float]]:
+    def _checkpoints(self) -> list[tuple[int, list[float]]]:
         """Return the recorded parameters that approximate methods use, and their rates."""
         steps = self.path.steps
         if self.method == "tangent":
-            return [(len(steps), 1.0)]
-        return [(t, step.rate[0] if step.rate else 1.0) for t, step in enumerate(steps)]
+            return [(len(steps), [1.0])]
+        return [(t, step.rate) for t, step in enumerate(steps)]
 
-    def _tangent(self, A: Any, B: Any, theta: Tensor) -> np.ndarray:
+    def _tangent(self, A: Any, B: Any, theta: Tensor, rates: list[float]) -> np.ndarray:
         self._replay.load(theta)
-        quantities = self._quantities(None)
-        sides = [
-            self._replay.examples(x, lambda out: quantities(out, torch.arange(len(out))))[1]
+        left, right = (
+            self._replay.examples(x, lambda out: out.reshape(len(out), -1))[1]
             for x in map(torch.as_tensor, (A, B))
-        ]
-        return gradients.dot(*sides).diagonal(dim1=1, dim2=3).sum(-1).double().numpy()
+        )
+        return self._dot(left, right, rates).diagonal(dim1=1, dim2=3).sum(-1).double().numpy()
 
     def _check_exact(self) -> None:
         header = self.path.header
         if header.every > 1:
             raise NotImplementedError(
-                f"an exact sum needs every update, and each {header.every}th was recorded; take "
-                "method='tracin', or record with every=1"
+                f"an exact sum needs every update, and only one in {header.every} was recorded; "
+                "take method='tracin', or record with every=1"
             )
         for t, step in enumerate(self.path.steps):
             if not step.known:

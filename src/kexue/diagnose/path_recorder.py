@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kexue._core import InputError, check_int
+from kexue._core import InputError, check_float, check_int
 from kexue.diagnose._flat import Layout, fingerprint
 from kexue.diagnose._path_rules import rule_of
 from kexue.diagnose._path_store import Batch, Header, Step, StoredPath, TrainingPath
@@ -81,6 +81,7 @@ class PathRecorder:
     ) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch Optimizer, got {type(optimizer).__name__}")
+        model = getattr(model, "_orig_mod", model)  # of a compiled one
         self.model, self.optimizer = model, optimizer
         self.every = check_int("every", every, minimum=1)
         self.base = getattr(optimizer, "base", optimizer)
@@ -94,7 +95,10 @@ class PathRecorder:
         self.dtype = dtype or (torch.float64 if torch.float64 in found else torch.float32)
         self._rule = rule_of(self.base)
         header = Header(
-            self.layout, self.dtype, self.every, self._rule is not None and self._rule.scaled
+            self.layout,
+            self.dtype,
+            self.every,
+            self._rule is not None and self._rule.scaled and self.every == 1,
         )
         self.path = TrainingPath(header) if store is None else StoredPath(Path(store), header)
         # by its product with a vector of chance a gradient is recognised
@@ -108,7 +112,7 @@ class PathRecorder:
         self._hooks: list[Any] = []
 
     def __enter__(self) -> PathRecorder:
-        self._join()
+        self._joined = False
         self._hooks = [
             self.optimizer.register_step_pre_hook(self._begin),
             self.base.register_step_pre_hook(self._about_to_move),
@@ -150,7 +154,12 @@ class PathRecorder:
                     f"{name} normalizes over the batch, so that examples have no gradient of their "
                     "own; put it in evaluation mode while recording, or take GroupNorm"
                 )
-        numbers = torch.as_tensor(rows).reshape(-1).tolist()
+        given = torch.as_tensor(rows).reshape(-1)
+        if given.is_floating_point() or given.dtype == torch.bool or bool((given < 0).any()):
+            raise InputError(f"rows must be integers >= 0, got {rows!r}")
+        if check_float("weight", float(weight), minimum=0) == 0:
+            raise InputError("weight must be > 0, got 0")
+        numbers = given.tolist()
         if len(numbers) != len(x):
             raise InputError(f"rows must number the {len(x)} examples of x, got {len(numbers)}")
         told = fingerprint(x) if y is None else fingerprint(x, y)
@@ -186,6 +195,10 @@ class PathRecorder:
         return self.layout.gather(self._parameters, torch.float64)
 
     def _begin(self, *_: Any) -> None:
+        if not self._joined:
+            # not sooner: a checkpoint may be loaded after the recorder was made
+            self._join()
+            self._joined = True
         if self._before is None:
             self._before = self._exact()
             if not bool(torch.isfinite(self._before).all()):
@@ -203,6 +216,8 @@ class PathRecorder:
             raise InputError("no rows were told of this update; call batch() before each forward")
         self._step = Step(self._batches)
         self._batches = []
+        groups = {id(p): group for group in self.base.param_groups for p in group["params"]}
+        self._step.rate = [float(groups[id(p)].get("lr", 1.0)) for p in self._parameters]
         gradient = self.layout.gather((p.grad for p in self._parameters), torch.float64)
         self._step.norm = gradient.norm().item()
         self._step.dot = (gradient @ self._mark).item()
@@ -229,12 +244,15 @@ class PathRecorder:
         if not torch.equal(after, self._after_base):
             step.pull = _pull(self._window, self._after_base, after)
             self._window = after
+        first = not self.path.steps
         scale = None
         if self._rule is not None and self.every == 1:
             scale = self._rule.after(
                 self.base, self._parameters, self.layout, self._mark, step, self._shrunk,
-                self._gradient, before, self._after_base,
+                self._gradient, before, self._after_base, first,
             )  # fmt: skip
+            # back on the way since the last time, and nowhere else
+            step.known &= step.pull is None or 0 <= step.pull <= 1
         if self._updates % self.every == 0:
             self.path.append(
                 step, after.to(self.dtype), None if scale is None else scale.to(self.dtype)
@@ -251,6 +269,8 @@ def _shares(layout: Layout, before: Tensor, now: Tensor) -> list[float]:
 
 
 def _pull(start: Tensor, end: Tensor, found: Tensor) -> float:
-    """Return the part of the way from `start` to `end` at which `found` lies."""
+    """Return the part of the way from `start` to `end` at which `found` lies, -1 if beside it."""
     way = end - start
-    return ((found - start) @ way / (way @ way)).item()
+    part = ((found - start) @ way / (way @ way)).item()
+    beside = (found - start - part * way).norm() > 1e-3 * way.norm()
+    return -1.0 if beside else part

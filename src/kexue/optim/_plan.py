@@ -24,6 +24,7 @@ from torch.optim import (
 from kexue._core import InputError
 from kexue.optim._lazy_rules import rule_of
 from kexue.optim.accumulate import Accumulate
+from kexue.optim.exponentiated_gradient import ExponentiatedGradient
 from kexue.optim.layer_adaptation import LayerAdaptation
 from kexue.optim.lazy import Lazy
 from kexue.optim.lookahead import Lookahead
@@ -131,7 +132,8 @@ def make_plan(base: Optimizer, addons: tuple[Any, ...]) -> Plan:
         accumulate, schedule, decay, tuner, adaptation, lazy, lookahead,
         folded_decay=folded,
         blind=plain,
-        linear=plain,
+        # its rate lies within an exponential: a move that is stretched would leave its domain
+        linear=plain or type(base) is ExponentiatedGradient,
         # the trust ratio is of whole tensors; the two other modes know rows only
         rows=rule_of(base) is not None
         and (adaptation is None or (lazy is not None and lazy.mode != "masked")),

@@ -183,11 +183,14 @@ def _learn_gains(tuner: StepSizeTuner, p: Tensor, own: dict[str, Any]) -> None:
         own[GAIN] = torch.ones_like(gradient)
         own[GAIN_MEAN] = torch.zeros_like(gradient)
     mean, gain = own[GAIN_MEAN], own[GAIN]
-    change = mean * gradient
-    if tuner.normalize:
-        largest = mean.abs().amax() * gradient.abs().amax()
-        change.mul_(torch.where(largest > 0, tuner.gain_rate / largest, 0.0))
-    else:
-        change.mul_(tuner.gain_rate)
+    # each by its own largest entry first: the product of two small ones is none
+    change = _unit(mean) * _unit(gradient) if tuner.normalize else mean * gradient
+    change.mul_(tuner.gain_rate)
     gain.mul_(change.exp_()).clamp_(*_GAIN_BOUNDS)
     mean.lerp_(gradient, 1 - tuner.beta)
+
+
+def _unit(tensor: Tensor) -> Tensor:
+    """Return a tensor whose largest entry is 1 or -1; zeros stay."""
+    largest = tensor.abs().amax()
+    return torch.where(largest > 0, tensor / largest, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast, send_to_device
+from accelerate.utils import broadcast, reduce, send_to_device
 
 from kexue._core import InputError
 from kexue.optim import Derived, piecewise_linear
@@ -51,7 +52,7 @@ class Run:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.settings = settings(config, optimizer, data.n, process.num_processes)
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+            group["initial_lr"] = group["lr"]
         self.scaler = (
             torch.amp.GradScaler(process.device.type) if config.precision == "fp16" else None
         )
@@ -60,6 +61,8 @@ class Run:
             nullcontext() if dtype is None else torch.autocast(process.device.type, dtype)
         )
         self.gradients = GradientSum(self.parameters, process, config.accumulate == 1, self.scaler)
+        held = set(map(id, self.parameters))
+        self.others = [p for p in module.parameters() if id(p) not in held]
         # a derived optimizer weighs what it is handed, and need not look for other processes
         self.weighs = isinstance(optimizer, Derived)
         if isinstance(optimizer, Derived):
@@ -84,8 +87,25 @@ class Run:
             )
 
     def train(self) -> TrainingResult:
-        """Do the updates that are left."""
-        self.module.train()
+        """Do the updates that are left; leave neither gradients nor scheduled rates behind."""
+        if self.result.steps > self.total:
+            warnings.warn(
+                f"{self.result.checkpoint} has {self.result.steps} updates, more than the "
+                f"{self.total} that were asked for",
+                UserWarning,
+                stacklevel=3,
+            )
+        if not self.module.training:
+            self.module.train()
+        self.module.zero_grad(set_to_none=True)
+        try:
+            return self._train()
+        finally:
+            self.module.zero_grad(set_to_none=True)
+            for group in self.optimizer.param_groups:
+                group["lr"] = group.pop("initial_lr")
+
+    def _train(self) -> TrainingResult:
         ranks, accumulate = self.process.num_processes, self.config.accumulate
         first = self.process.process_index * accumulate
         todo = range(self.result.steps, self.total)
@@ -113,7 +133,7 @@ class Run:
                 if late or (every and step % every == 0):
                     self._checkpoint()
                     began, written = time.perf_counter(), step
-                if stop:
+                if stop or (interrupted() and self.process.num_processes == 1):
                     self._stop(written)
                 advance(step, loss)
                 if enough:
@@ -141,13 +161,15 @@ class Run:
             multiplier = float(piecewise_linear(self.result.steps + 1, config.schedule))
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * multiplier
-        if self.scaler is not None:
-            self.scaler.unscale_(optimizer)
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
         if weight:
+            if self.scaler is not None:
+                self.scaler.unscale_(optimizer)
+            if config.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
             self._step(weight)
         optimizer.zero_grad(set_to_none=True)
+        for p in self.others:
+            p.grad = None
         self.result.steps += 1
         self.window[0] += loss * weight
         self.window[1] += weight
@@ -170,7 +192,12 @@ class Run:
         if self.evaluate is not None and (step % every == 0 or step == self.total):
             self._evaluate(step)
         told = TrainingStep(step, loss, self.module, self.optimizer) if self.callbacks else None
-        return any([callback(told) for callback in self.callbacks])  # type: ignore[arg-type]
+        enough = any([callback(told) for callback in self.callbacks])  # type: ignore[arg-type]
+        if self.callbacks and self.process.num_processes > 1:
+            # what one process has had enough of, all leave
+            answers = torch.tensor(float(enough), device=self.process.device)
+            enough = bool(reduce(answers, "sum").item() > 0)
+        return enough
 
     def _log(self, step: int) -> None:
         now = time.perf_counter()
@@ -190,17 +217,19 @@ class Run:
     def _evaluate(self, step: int) -> None:
         assert self.evaluate is not None
         self._flush()
+        modes = [(module, module.training) for module in self.module.modules()]
         self.module.eval()
         with torch.no_grad():
             value = float(self.evaluate(self.module))
-        self.module.train()
+        for module, training in modes:
+            module.training = training
         if self.process.num_processes > 1:
             told = torch.tensor(value, dtype=torch.float64, device=self.process.device)
             value = broadcast(told).item()
         self.result.evaluations["step"].append(step)
         self.result.evaluations["value"].append(value)
         best = self.result.best
-        if best is None or value < best["value"]:
+        if best is None or value < best["value"] or math.isnan(best["value"]):
             path = None
             if self.workdir is not None:
                 path = self.workdir / "best.safetensors"
@@ -256,9 +285,9 @@ class Run:
             ) from error
 
     def _restore(self, path: Path) -> None:
-        states, random = files.read_checkpoint(path, self.process.process_index)
+        states, random, weights = files.read_checkpoint(path, self.process.process_index)
         check_settings(states["settings"], self.settings, path)
-        files.read_module(path, self.module)
+        files.load_module(path, self.module, weights)
         self.optimizer.load_state_dict(states["optimizer"])
         if self.scaler is not None:
             self.scaler.load_state_dict(states["scaler"])

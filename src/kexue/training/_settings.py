@@ -19,8 +19,6 @@ def settings(
     for group in optimizer.param_groups:
         # what else lies in a group changes on the way
         found = {name: group[name] for name in optimizer.defaults if _is_plain(group.get(name))}
-        if "lr" in found:
-            found["lr"] = group.get("initial_lr", found["lr"])
         groups.append(found)
     return {
         **config.decisive(),

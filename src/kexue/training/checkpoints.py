@@ -90,8 +90,10 @@ def write_checkpoint(
     return target
 
 
-def read_checkpoint(path: Path, process: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return the states and the random state of a process.
+def read_checkpoint(
+    path: Path, process: int
+) -> tuple[dict[str, Any], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return the states, the random state of a process and the weights, all of them or none.
 
     Raises
     ------
@@ -103,28 +105,37 @@ def read_checkpoint(path: Path, process: int) -> tuple[dict[str, Any], dict[str,
         if content["format"] != _FORMAT:
             raise InputError(f"{path} is of the format {content['format']!r}, not {_FORMAT!r}")
         states = _trees.join(content["state"], load_file(path / "state.safetensors"))
-        return states, load_file(path / f"random-{process}.safetensors")
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        random = load_file(path / f"random-{process}.safetensors")
+        weights = load_file(path / "model.safetensors")
+        missing = {"settings", "steps", "history", "optimizer"} - states.keys()
+        missing |= {"torch", "numpy", "python"} - random.keys()
+        if missing:
+            raise KeyError(", ".join(sorted(missing)))
+    except InputError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise InputError(
             f"{path} is no checkpoint that can be read ({error}); remove it to go on from the one "
             "before"
         ) from error
+    return states, random, weights
 
 
-def read_module(path: Path, module: torch.nn.Module) -> None:
-    """Load the weights of a checkpoint.
+def load_module(path: Path, module: torch.nn.Module, found: dict[str, torch.Tensor]) -> None:
+    """Load the weights of a checkpoint into a module.
 
     Raises
     ------
     InputError
         If the module has other parameters; the differing names are listed.
     """
-    found = load_file(path / "model.safetensors")
     own = module.state_dict()
     first = _first_names(own)
     expected = set(first.values())
     differing = sorted(expected ^ found.keys()) + sorted(
-        name for name in expected & found.keys() if own[name].shape != found[name].shape
+        name
+        for name in expected & found.keys()
+        if (own[name].shape, own[name].dtype) != (found[name].shape, found[name].dtype)
     )
     if differing:
         raise InputError(

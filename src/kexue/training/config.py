@@ -79,18 +79,25 @@ class TrainingConfig:
                 "exactly one of max_steps and epochs must be given, "
                 f"got max_steps={self.max_steps!r}, epochs={self.epochs!r}"
             )
+        found: dict[str, Any] = {}
         for name in ("batch_size", "accumulate", "keep", "log_every"):
-            check_int(name, getattr(self, name), minimum=1)
+            found[name] = check_int(name, getattr(self, name), minimum=1)
         for name in ("max_steps", "epochs", "eval_every"):
             if getattr(self, name) is not None:
-                check_int(name, getattr(self, name), minimum=1)
-        check_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
-        check_float("lr", self.lr, minimum=0)
-        if self.clip_norm is not None and check_float("clip_norm", self.clip_norm, minimum=0) == 0:
-            raise InputError("clip_norm must be > 0 or None, got 0")
+                found[name] = check_int(name, getattr(self, name), minimum=1)
+        found["seed"] = check_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        found["lr"] = check_float("lr", self.lr, minimum=0)
+        if self.clip_norm is not None:
+            found["clip_norm"] = check_float("clip_norm", self.clip_norm, minimum=0)
+            if found["clip_norm"] == 0:
+                raise InputError("clip_norm must be > 0 or None, got 0")
         check_choice("precision", self.precision, ("no", "bf16", "fp16"))
         self.checkpoint_interval()
-        _check_schedule(self.schedule)
+        found["schedule"] = _checked_schedule(self.schedule)
+        if not isinstance(self.checkpoint_every, str):
+            found["checkpoint_every"] = int(self.checkpoint_every)
+        for name, value in found.items():
+            object.__setattr__(self, name, value)  # numpy's numbers as Python's, for JSON
 
     def checkpoint_interval(self) -> tuple[int | None, float | None]:
         """Return the updates, or the seconds, between checkpoints; the other is None."""
@@ -133,8 +140,9 @@ class TrainingConfig:
         if not isinstance(found, dict) or not found.keys() <= known:
             unknown = sorted(found.keys() - known) if isinstance(found, dict) else found
             raise InputError(f"a TrainingConfig has the settings {sorted(known)}, got {unknown}")
-        if found.get("schedule") is not None:
-            found["schedule"] = {int(knot): value for knot, value in found["schedule"].items()}
+        schedule = found.get("schedule")
+        if isinstance(schedule, dict) and all(knot.isdecimal() for knot in schedule):
+            found["schedule"] = {int(knot): value for knot, value in schedule.items()}
         return cls(**found)
 
     def decisive(self) -> dict[str, Any]:
@@ -143,13 +151,16 @@ class TrainingConfig:
         return {name: value for name, value in found.items() if name not in _FREE}
 
 
-def _check_schedule(schedule: object) -> None:
+def _checked_schedule(schedule: object) -> dict[int, float] | None:
     if schedule is None:
-        return
+        return None
     if not isinstance(schedule, dict) or not schedule:
         raise TypeError(
             f"schedule must be None or a dict of update to multiplier, got {schedule!r}"
         )
-    for knot, multiplier in schedule.items():
-        check_int("a knot of schedule", knot, minimum=0)
-        check_float(f"schedule[{knot}]", multiplier, minimum=0)
+    return {
+        check_int("a knot of schedule", knot, minimum=0): check_float(
+            f"schedule[{knot}]", multiplier, minimum=0
+        )
+        for knot, multiplier in schedule.items()
+    }

@@ -32,7 +32,7 @@ class IndexedData:
         their numbers: with it the order does not depend on how the data happen to be stored.
     random : bool
         Whether `collate` draws random numbers. It is handed a numpy Generator that follows from
-        seed, epoch and rows.
+        seed, epoch and rows: those of a part, so that with it the number of parts matters.
     num_workers : int
         Processes that collate in advance; 0, none.
 
@@ -87,7 +87,7 @@ class IndexedData:
         """
         if isinstance(data, cls):
             return data
-        if isinstance(data, torch.Tensor | np.ndarray):
+        if isinstance(data, torch.Tensor | np.ndarray) and data.ndim > 0:
             only = torch.as_tensor(data)
             return cls(len(only), lambda rows: only.index_select(0, torch.from_numpy(rows)))
         if isinstance(data, Dataset):

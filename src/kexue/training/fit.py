@@ -95,13 +95,27 @@ def fit(
     >>> result.steps, round(model.weight.item(), 1), round(model.bias.item(), 1)
     (640, 3.0, -1.0)
     """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    called = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    for name, function in (
+        ("loss", loss),
+        ("evaluate", evaluate),
+        *(("callbacks", c) for c in called),
+    ):
+        if not callable(function) and (name != "evaluate" or function is not None):
+            raise TypeError(f"{name} must be callable, got {function!r}")
+    if not isinstance(resume, bool):
+        raise TypeError(f"resume must be True or False, got {resume!r}")
+    if workdir is not None and Path(workdir).exists() and not Path(workdir).is_dir():
+        raise InputError(f"workdir must be a folder, got the file {workdir}")
     rows = IndexedData.of(data)
     if not isinstance(config, TrainingConfig):
         raise TypeError(f"config must be a TrainingConfig, got {type(config).__name__}")
     process = _process()
     module.to(process.device)
     run = Run(module, rows, loss, config, _optimizer(module, optimizer, config), process)
-    run.evaluate, run.callbacks = evaluate, tuple(callbacks)
+    run.evaluate, run.callbacks = evaluate, called
     run.workdir = None if workdir is None else Path(workdir)
     with seeded(config.seed, process.process_index):
         run.begin(resume)
