@@ -1,4 +1,4 @@
-"""Mixtures: one EM engine with exchangeable families; soft k-means, and capsules that route by it."""
+"""Mixtures: one EM engine with exchangeable families; soft k-means, and capsules made of it."""
 
 from typing import TYPE_CHECKING
 
