@@ -252,6 +252,31 @@ def test_dropout_is_replayed():
     assert gap(found) < 1e-10
 
 
+def test_dropout_beside_other_layers_is_refused():
+    data = rows_of()
+    layers = torch.nn.Linear(5, 4), torch.nn.PReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(4, 3)
+    model = torch.nn.Sequential(*layers).double()
+    recorder = train(model, OPTIMIZERS["sgd"], data, steps=2)
+    with pytest.raises(NotImplementedError, match=r"dropout cannot be replayed for 1\.weight"):
+        PathKernel(model, F.cross_entropy, recorder, data).explain(data[0][:2])
+
+
+def test_recurrent_layers_are_refused():
+    class Recurrent(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru, self.out = torch.nn.GRU(5, 4, batch_first=True), torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.out(self.gru(x[:, None])[0][:, -1])
+
+    data = rows_of()
+    model = Recurrent().double()
+    recorder = train(model, OPTIMIZERS["sgd"], data, steps=2)
+    with pytest.raises(InputError, match="no gradients of single examples"):
+        PathKernel(model, F.cross_entropy, recorder, data)
+
+
 # 3. Order
 
 

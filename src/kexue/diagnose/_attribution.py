@@ -112,6 +112,11 @@ class Replay:
     def _gradients(self, batch: Batch, rows: Tensor) -> list[Factor]:
         if not batch.random:
             return self.gradients(rows)
+        if self.examples.rest:
+            raise NotImplementedError(
+                f"dropout cannot be replayed for {self.examples.rest[0]}, whose gradients are "
+                "computed for one example after the other; record without dropout"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(
                 torch.frombuffer(bytearray.fromhex(batch.random), dtype=torch.uint8)
