@@ -19,6 +19,7 @@ import argparse
 import io
 import itertools
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -97,7 +98,10 @@ def read(split: str) -> tuple[Tensor, Tensor]:
     """Return images as uint8, (N, 3, 32, 32), and labels, (N,)."""
     from PIL import Image
 
-    table = pl.read_parquet(DATA / "cifar10-lt-jpeg" / f"{split}.parquet")
+    path = DATA / "cifar10-lt-jpeg" / f"{split}.parquet"
+    if not path.exists():
+        sys.exit(f"data set cifar10-lt-jpeg not found under {DATA}; set KEXUE_DATA")
+    table = pl.read_parquet(path)
     images = np.stack([np.array(Image.open(io.BytesIO(jpeg))) for jpeg in table["jpeg"]])
     labels = torch.tensor(table["label"].to_numpy().astype(np.int64))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels

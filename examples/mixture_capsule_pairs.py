@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def main() -> None:
 def read(part: str) -> tuple[Tensor, Tensor]:
     """Return images in [0, 1], (N, 1, 28, 28), and labels, (N,)."""
     folder = DATA / "mnist"
+    if not folder.exists():
+        sys.exit(f"data set mnist not found at {folder}; set KEXUE_DATA")
     with gzip.open(folder / f"{part}-images-idx3-ubyte.gz") as file:
         pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz") as file:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--modes", nargs="+", default=["dense", "masked", "frozen", "deferred"])
     args = parser.parse_args()
+    if not Path(args.data).exists():
+        sys.exit(f"{args.data} not found; set KEXUE_DATA or --data")
     rows = pl.read_parquet(args.data).filter(pl.col("set") == "sentence_polarity")
     texts = [text.split() for text in rows["text"]]
     words = {word: i for i, word in enumerate(dict.fromkeys(w for t in texts for w in t))}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,10 @@ def main() -> None:
 def read() -> tuple[sparse.csr_matrix, np.ndarray, sparse.csr_matrix, np.ndarray]:
     """Return which words each message holds, and its topic, of the training and the test part."""
     root = os.environ.get("KEXUE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-    table = pl.read_parquet(Path(root) / "newsgroups" / "20news_bydate.parquet")
+    path = Path(root) / "newsgroups" / "20news_bydate.parquet"
+    if not path.exists():
+        sys.exit(f"data set newsgroups not found under {root}; set KEXUE_DATA")
+    table = pl.read_parquet(path)
     bodies = table["text"].str.replace_all("\r", "").str.splitn("\n\n", 2).struct[1].fill_null("")
     training = (table["split"] == "train").to_numpy()
     labels = table["label"].to_numpy()

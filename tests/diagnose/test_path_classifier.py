@@ -48,6 +48,7 @@ def test_takes_any_module():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"module": torch.nn.Linear(4, 3)}, "module must be a callable .* got a Linear"),
         ({"optimizer": "lion"}, "optimizer must be one of 'adamw', 'sgd'"),
         ({"epochs": 0}, "epochs must be an int >= 1"),
         ({"lr": -1}, "lr must be"),
@@ -55,5 +56,5 @@ def test_takes_any_module():
 )
 def test_bad_parameters_are_named(options, message):
     X, y = load_iris(return_X_y=True)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, TypeError), match=message):
         PathKernelClassifier(**options).fit(X, y)

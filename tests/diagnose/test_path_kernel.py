@@ -785,6 +785,19 @@ def test_bad_input_is_named(change, error, message):
         ).explain(X[change.get("queries", slice(3))])
 
 
+def test_a_model_that_went_on_is_noticed():
+    data = rows_of()
+    model = mlp()
+    recorder = train(model, OPTIMIZERS["sgd"], data, steps=3)
+    expected = model(data[0][:2]).detach()
+    with torch.no_grad():
+        model[0].weight += 1
+    with pytest.warns(UserWarning, match="not those at the end of the path"):
+        found = PathKernel(model, F.cross_entropy, recorder, data).explain(data[0][:2])
+    np.testing.assert_allclose(found.total, expected, atol=1e-12)
+    assert repr(found).startswith("Explanation(contributions 2 x 3 x 40, largest residual")
+
+
 def test_bad_recording_is_named(tmp_path):
     X, y = rows_of()
     model = mlp()

@@ -93,6 +93,11 @@ class PathKernelClassifier(ClassifierMixin, BaseEstimator):
         y : array-like of shape (N,)
             Labels of any kind.
         """
+        if isinstance(self.module, torch.nn.Module):
+            raise TypeError(
+                "module must be a callable that makes a network of n_features and n_classes, got a "
+                f"{type(self.module).__name__}"
+            )
         check_int("epochs", self.epochs, minimum=1)
         check_int("nodes", self.nodes, minimum=1)
         check_float("tol", self.tol, minimum=0)

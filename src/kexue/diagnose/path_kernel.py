@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ _METHODS = ("exact", "tracin", "tangent", "projected")
 _BLOCK = 1024  # training rows whose gradients are held at a time
 
 
-@dataclass
+@dataclass(repr=False)
 class Explanation:
     """M predictions taken apart.
 
@@ -51,6 +52,11 @@ class Explanation:
     residual: np.ndarray
     total: np.ndarray
     evaluations: int = 0
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.contributions.shape))
+        largest = np.abs(self.residual).max()
+        return f"Explanation(contributions {shape}, largest residual {largest:.2g})"
 
 
 class PathKernel:
@@ -80,11 +86,12 @@ class PathKernel:
     nodes : int >= 1
         Of the Gauss-Legendre rule on each update.
     tol : float
-        Updates are halved until the residual of each output is below this; ``inf`` never does.
-        Smooth activations do not need it, kinks do.
+        Updates are halved until the residual of each output is below this, or rounding, which
+        in float32 leaves some 1e-6; ``inf`` never does. Smooth activations do not need it, kinks
+        do.
     outputs : {"logits", "loss"} or callable
         What is explained: each output; the loss of each query, or ``callable(outputs, targets)``,
-        (M,) or (M, K).
+        (M,) or (M, K), targets None where `explain` is given none.
     chunk : int
         Queries worked on at a time: memory grows with it, and not with their number.
     width : int
@@ -171,6 +178,18 @@ class PathKernel:
         own = copy.deepcopy(getattr(model, "_orig_mod", model)).cpu().eval()
         for p in own.parameters():
             p.requires_grad_(True)
+        end = self.path.theta(len(self.path.steps))
+        layout = self.path.header.layout
+        known = dict(own.named_parameters())
+        if all(name in known for name in layout.names):
+            now = layout.gather((known[name] for name in layout.names), end.dtype)
+            if not torch.equal(now, end):
+                warnings.warn(
+                    "the model's parameters are not those at the end of the path; explained is the "
+                    "model that the path ends with",
+                    UserWarning,
+                    stacklevel=2,
+                )
         self._replay = Replay(own, self.path, inputs, targets, loss)
         if method == "exact":
             self._check_exact()
@@ -198,7 +217,7 @@ class PathKernel:
         y = None if y is None else torch.as_tensor(y)
         if y is not None and len(y) != len(x):
             raise InputError(f"y must be as long as x, {len(x)}, got {len(y)}")
-        if self.outputs != "logits" and y is None:
+        if self.outputs == "loss" and y is None:
             raise InputError(f"outputs={self.outputs!r} needs the targets y of the queries")
         if top_k is not None:
             check_int("top_k", top_k, minimum=1, maximum=len(self._replay.inputs))
@@ -310,9 +329,8 @@ class PathKernel:
         def quantities(out: Tensor, rows: Tensor) -> Tensor:
             if self.outputs == "logits":
                 return out.reshape(len(rows), -1)
-            assert y is not None
-            function = self._each if self.outputs == "loss" else self.outputs
-            found = function(out, y[rows])
+            function: Any = self._each if self.outputs == "loss" else self.outputs
+            found = function(out, None if y is None else y[rows])
             return found[:, None] if found.ndim == 1 else found
 
         return quantities

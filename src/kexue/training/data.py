@@ -97,8 +97,8 @@ class IndexedData:
             return cls(len(dataset), lambda rows: default_collate([dataset[int(i)] for i in rows]))
         if isinstance(data, tuple | list) and data:
             tensors = [torch.as_tensor(part) for part in data]
-            lengths = {len(tensor) for tensor in tensors}
-            if len(lengths) > 1:
+            lengths = [len(tensor) for tensor in tensors]
+            if len(set(lengths)) > 1:
                 raise InputError(f"tensors must have the same number of rows, got {lengths}")
 
             def cut(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
