@@ -523,13 +523,16 @@ t.train(model, t.OPTIMIZERS["adamw"], data, store={str(tmp_path)!r})
     assert gap(again.explain(data[0][:3])) < 1e-10
 
 
-def test_a_run_goes_on_from_the_middle(tmp_path):
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_run_goes_on_from_the_middle(tmp_path, stored):
     data = rows_of()
     model = mlp()
     optimizer = OPTIMIZERS["lookahead, momentum"](model.parameters())
 
+    one = PathRecorder(model, optimizer)
+
     def part(begin, end):
-        with PathRecorder(model, optimizer, tmp_path) as recorder:
+        with PathRecorder(model, optimizer, tmp_path) if stored else one as recorder:
             for step in range(begin, end):
                 rows = torch.arange(step, step + 8)
                 recorder.batch(rows, data[0][rows], data[1][rows])
@@ -543,7 +546,7 @@ def test_a_run_goes_on_from_the_middle(tmp_path):
     model.load_state_dict(kept[0])
     optimizer.load_state_dict(kept[1])
     part(7, 19)
-    kernel = PathKernel(model, F.cross_entropy, tmp_path, data, nodes=4)
+    kernel = PathKernel(model, F.cross_entropy, tmp_path if stored else one, data, nodes=4)
     assert len(kernel.path.steps) == 19
     assert gap(kernel.explain(data[0][:3])) < 1e-10
 

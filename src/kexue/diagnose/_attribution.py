@@ -68,8 +68,7 @@ class Replay:
         if len(inputs):
             self.load(path.theta(0))
             self.examples.verify(inputs)
-        generator = torch.Generator().manual_seed(len(self.layout))
-        self._mark = torch.randn(len(self.layout), dtype=torch.float64, generator=generator)
+        self._mark = self.layout.mark()
         self._factors: dict[int, float] = {}
         self._seen: set[tuple[int, int]] = set()
 

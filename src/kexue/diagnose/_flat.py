@@ -64,6 +64,11 @@ class Layout:
         lengths = torch.tensor(self.begins).diff()
         return torch.tensor(list(values), dtype=dtype).repeat_interleave(lengths)
 
+    def mark(self) -> Tensor:
+        """Return a vector of chance, float64 (P,), by its product with which one is recognised."""
+        generator = torch.Generator().manual_seed(len(self))
+        return torch.randn(len(self), dtype=torch.float64, generator=generator)
+
     def load(self, module: torch.nn.Module, vector: Tensor) -> None:
         """Write the vector into the module's parameters."""
         parameters = dict(module.named_parameters())

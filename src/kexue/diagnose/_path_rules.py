@@ -78,11 +78,10 @@ class Rule:
         rate = layout.spread(step.rate, torch.float64)
         divided = rate if scale is None else rate * scale
         buffer = self._buffer(base, parameters, layout)
+        # a base that decays by its gradients decays in no other way
+        full = gradient + layout.spread(step.coupled, torch.float64) * before
         if not step.momentum and not adaptive:
-            buffer = gradient + layout.spread(step.coupled, torch.float64) * before
-        full = gradient + layout.spread(step.coupled, torch.float64) * _decayed(
-            layout, before, shrunk
-        )
+            buffer = full
         expected = -divided * (step.through * buffer + step.direct * full)
         expected = expected - layout.spread(step.decay, torch.float64) * before
         move = moved - before
@@ -144,7 +143,3 @@ def _terms(
     # torch begins the buffer as the first gradient itself
     intake = 1.0 if first else 1 - float(group["dampening"])
     return (momentum, intake, momentum, 1.0) if group["nesterov"] else (momentum, intake, 1.0, 0.0)
-
-
-def _decayed(layout: Layout, before: Tensor, shrunk: list[float]) -> Tensor:
-    return before * (1 - layout.spread(shrunk, torch.float64))

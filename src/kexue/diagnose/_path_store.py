@@ -131,6 +131,10 @@ class TrainingPath:
         if scale is not None:
             self._scale.append(scale)
 
+    def cut(self, length: int) -> None:
+        """Forget all updates but the first `length`."""
+        del self.steps[length:], self._theta[length + 1 :], self._scale[length:]
+
     def theta(self, t: int) -> Tensor:
         """Return the parameters before update `t`, shape (P,)."""
         return self._theta[t]

@@ -101,9 +101,7 @@ class PathRecorder:
             self._rule is not None and self._rule.scaled and self.every == 1,
         )
         self.path = TrainingPath(header) if store is None else StoredPath(Path(store), header)
-        # by its product with a vector of chance a gradient is recognised
-        generator = torch.Generator().manual_seed(len(self.layout))
-        self._mark = torch.randn(len(self.layout), dtype=torch.float64, generator=generator)
+        self._mark = self.layout.mark()
         self._batches: list[Batch] = []
         self._draws = any(isinstance(m, _DROPOUT) and m.p > 0 for m in model.modules())
         self._before: Tensor | None = None
@@ -177,8 +175,7 @@ class PathRecorder:
         length = len(self.path.steps)
         for t in range(length, -1, -1):
             if torch.equal(self.path.theta(t), theta):
-                if isinstance(self.path, StoredPath):
-                    self.path.cut(t)
+                self.path.cut(t)
                 self._updates = t * self.every
                 pulls = [i for i, step in enumerate(self.path.steps) if step.pull is not None]
                 self._window = self.path.theta(pulls[-1] + 1 if pulls else 0).double()

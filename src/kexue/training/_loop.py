@@ -103,7 +103,7 @@ class Run:
         finally:
             self.module.zero_grad(set_to_none=True)
             for group in self.optimizer.param_groups:
-                group["lr"] = group.pop("initial_lr")
+                group["lr"] = group.pop("initial_lr", group["lr"])  # one may have been added
 
     def _train(self) -> TrainingResult:
         ranks, accumulate = self.process.num_processes, self.config.accumulate
@@ -156,7 +156,6 @@ class Run:
         loss, weight, (late, stop) = gradients.finish(*wishes())
         if not math.isfinite(loss):
             self._refuse(loss, parts)
-        multiplier = 1.0
         if config.schedule is not None:
             multiplier = float(piecewise_linear(self.result.steps + 1, config.schedule))
             for group in optimizer.param_groups:
